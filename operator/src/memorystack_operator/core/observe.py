@@ -1,0 +1,41 @@
+"""What was seen of the world before a decision: frozen records, gathered by the shell in one place.
+
+Knows: shapes. Must not know: where they come from (an API server, a folder of processes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from memorystack_runtime.contract import EvidenceReport, FlagLease
+
+__all__ = ["Observations", "PodSeen"]
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeen:
+    """One pod of the stack's main Deployment."""
+
+    name: str
+    uid: str
+    created_at: datetime
+    ready: bool
+    node: str = ""
+    restarts: int = 0
+    """Container restarts since the pod was made (on one machine: respawns of the process)."""
+    lease: FlagLease | None = None
+    """The value of its flags annotation now."""
+    evidence: EvidenceReport | None = None
+    """The last answer of `/internal/evidence`; None: never read, or the last read failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Everything that `decide` may look at besides the resource, its status and the time."""
+
+    pods: tuple[PodSeen, ...] = ()
+    epoch: int = 1
+    """The leader's epoch: grows with each new leader (on one machine: with each `up`)."""
+    settled: bool = True
+    """The main Deployment has rolled out: every wanted pod is of its newest template and available."""
