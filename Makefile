@@ -1,0 +1,68 @@
+# Everything a person does with this repository. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+SOURCES := operator/src runtime/src tests
+export PYTHONDONTWRITEBYTECODE ?= 1
+
+.PHONY: help install demo test check format bench audit mutate lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(READY) ## Install everything into .venv (with uv where it is there, else venv and pip)
+
+$(READY): requirements.lock operator/pyproject.toml runtime/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11; install a newer one and run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "Installing into $(VENV) (about half a minute the first time)"
+	@rm -rf $(VENV)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV) && \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --require-hashes -r requirements.lock && \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --no-deps --no-build-isolation -e runtime -e operator; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e runtime -e operator; \
+	fi
+	@touch $@
+
+demo: $(READY) ## Run a stack and watch a good flag promoted and a bad one taken back (about five minutes)
+	@$(BIN)/memorystack demo
+
+test: $(READY) ## Run all tests with branch coverage
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
+	$(BIN)/python -m coverage report
+
+check: $(READY) ## Format, lint, types, layers, secrets
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+
+format: $(READY) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Measure the speed bars in one run and write bench.json
+	$(BIN)/python -m tests.load.bench --report bench.json
+
+audit: $(READY) ## Look the locked dependencies up among known vulnerabilities (needs an advisory service)
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
+
+lock: ## Make requirements.lock anew from the three pyproject files (needs uv)
+	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv: pip install uv" >&2; exit 2; }
+	uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --no-emit-package memorystack-runtime --no-emit-package memorystack-operator \
+	  --group dev --extra server --extra local runtime/pyproject.toml operator/pyproject.toml -o requirements.lock
+
+clean: ## Remove what the other targets made, .venv and .memorystack included
+	rm -rf $(VENV) .memorystack .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache mutants dist build bench.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
