@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
-from memorystack_runtime import contract
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from memorystack_operator.api.durations import Duration
+from memorystack_runtime import contract
 
 __all__ = ["API_VERSION", "FEATURE_NAMES", "KIND", "FeatureName", "MemoryStack", "Metadata", "Spec"]
 

@@ -9,9 +9,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from memorystack_runtime.contract import Features
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+
+from memorystack_runtime.contract import Features
 
 __all__ = [
     "Condition",

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from memorystack_runtime.contract import FlagLease
-
 from memorystack_operator.api.status import Status
+from memorystack_runtime.contract import FlagLease
 
 __all__ = ["Child", "Decision", "Event"]
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from memorystack_runtime.contract import FlagLease
-
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.api.status import Status
 from memorystack_operator.core.decision import Child, Event
 from memorystack_operator.core.observe import Observations
+from memorystack_runtime.contract import FlagLease
 
 __all__ = ["Cluster", "Conflict"]
 

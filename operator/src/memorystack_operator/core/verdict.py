@@ -1,0 +1,251 @@
+"""The verdict table (verdict.md 8): what the evidence of all operations says together, first match wins.
+
+Knows: findings and the table's rows. Must not know: pods, leases, or how a verdict is carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from math import exp
+from typing import Final
+
+from memorystack_operator.core.evidence import Finding, Findings, Tally
+
+__all__ = ["GRACE", "Case", "Judged", "Outcome", "Reason", "Verdict", "judge", "multiple"]
+
+GRACE: Final = timedelta(seconds=60)
+"""How long a canary may be over budget, and not yet worse, while the others are not over."""
+
+
+class Outcome(StrEnum):
+    """What is to be done."""
+
+    HOLD = "Hold"
+    CONTINUE = "Continue"
+    ROLLBACK = "Rollback"
+    WITHDRAW = "Withdraw"
+    PROMOTE = "Promote"
+    INCONCLUSIVE = "Inconclusive"
+
+
+class Reason(StrEnum):
+    """Why: the closed list of verdict.md 8."""
+
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+    NO_TRAFFIC = "NoTraffic"
+    TOO_FEW_REQUESTS = "TooFewRequests"
+    P95_OVER_BUDGET = "P95OverBudget"
+    ERRORS_OVER_BUDGET = "ErrorsOverBudget"
+    WORSE = "Worse"
+    ENVIRONMENT_OVER_BUDGET = "EnvironmentOverBudget"
+    SUSPECTED_OVER_BUDGET = "SuspectedOverBudget"
+    BAKING = "Baking"
+    IMPROVES = "Improves"
+    WITHIN_BUDGET = "WithinBudget"
+    GATHERING_EVIDENCE = "GatheringEvidence"
+    TIMED_OUT = "TimedOut"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One operation as the table sees it."""
+
+    name: str
+    limit: str
+    """The budget in words, as `250ms` or `1 %`."""
+    findings: Findings
+    canary: Tally
+    stable: Tally
+    over_budget_before: bool = False
+    over_for: timedelta = timedelta()
+    """How long `over` has held without a break."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that the table looks at."""
+
+    operations: tuple[Judged, ...]
+    errors: Judged | None = None
+    """Failed requests of all operations; convicts only."""
+    no_data: bool = False
+    early: bool = False
+    """Before the step's minDuration."""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The table's answer, with the sentence that people read."""
+
+    outcome: Outcome
+    reason: Reason
+    message: str
+    operation: str = ""
+    worse_than_stable: bool = False
+
+
+def judge(case: Case) -> Verdict:
+    """The first row that matches."""
+    return next(verdict for row in ROWS if (verdict := row(case)))
+
+
+def multiple(finding: Finding) -> str:
+    """Evidence for people: `43x of 100x needed`."""
+    return f"{_times(finding.log_e)} of {_times(finding.needed)} needed"
+
+
+def _no_data(case: Case) -> Verdict | None:
+    if not case.no_data:
+        return None
+    return Verdict(Outcome.HOLD, Reason.METRICS_UNAVAILABLE, "the pods' evidence cannot be read; nothing is judged")
+
+
+def _no_traffic(case: Case) -> Verdict | None:
+    if any(op.canary.requests for op in case.operations) or (case.errors and case.errors.canary.requests):
+        return None
+    text = "the canary has served no request yet: send traffic (on one machine: memorystack load), or promote by hand"
+    return Verdict(Outcome.HOLD, Reason.NO_TRAFFIC, text)
+
+
+def _over_and_worse(case: Case) -> Verdict | None:
+    for op in _ready(case):
+        if op.findings.over.holds and op.findings.worse.holds:
+            text = f"{op.name} over its budget of {op.limit} and worse than stable: {_counts(op)}; {_proof(op)}"
+            return Verdict(Outcome.ROLLBACK, Reason.P95_OVER_BUDGET, text + _not_judged(case), op.name)
+    return None
+
+
+def _errors(case: Case) -> Verdict | None:
+    op = case.errors
+    if op is None or not (op.findings.enough and op.findings.over.holds and op.findings.worse.holds):
+        return None
+    text = f"more than {op.limit} of requests fail, and more than on stable: {_counts(op, 'failed')}; {_proof(op)}"
+    return Verdict(Outcome.ROLLBACK, Reason.ERRORS_OVER_BUDGET, text, op.name)
+
+
+def _worse_when_over_before(case: Case) -> Verdict | None:
+    for op in _ready(case):
+        if op.over_budget_before and op.findings.worse.holds:
+            text = f"{op.name} was over {op.limit} before and is worse with the flag: {_counts(op)}; {_proof(op)}"
+            return Verdict(Outcome.ROLLBACK, Reason.WORSE, text + _not_judged(case), op.name)
+    return None
+
+
+def _environment(case: Case) -> Verdict | None:
+    for op in _ready(case):
+        if op.over_budget_before or not op.findings.over.holds:
+            continue
+        if op.findings.stable_over.holds:
+            text = f"{op.name} is over {op.limit} on both arms, so the environment is slow: {_counts(op)}"
+            return Verdict(Outcome.WITHDRAW, Reason.ENVIRONMENT_OVER_BUDGET, text, op.name)
+        if op.over_for >= GRACE:
+            seconds = int(op.over_for.total_seconds())
+            text = f"{op.name} over {op.limit} for {seconds} s, not proved worse than stable: {_counts(op)}"
+            return Verdict(Outcome.WITHDRAW, Reason.SUSPECTED_OVER_BUDGET, text, op.name)
+    return None
+
+
+def _too_few(case: Case) -> Verdict | None:
+    # An operation with a handful of requests must not pass as judged; one without any is said to be not judged.
+    waiting = [op.name for op in case.operations if op.canary.requests and not op.findings.enough]
+    if not waiting or case.timed_out:
+        return None
+    text = f"too few requests to judge {', '.join(waiting)} (30 and two reads are needed)"
+    return Verdict(Outcome.CONTINUE, Reason.TOO_FEW_REQUESTS, text)
+
+
+def _baking(case: Case) -> Verdict | None:
+    if not case.early:
+        return None
+    return Verdict(Outcome.CONTINUE, Reason.BAKING, "within the step's minDuration, which holds back promotions only")
+
+
+def _promote(case: Case) -> Verdict | None:
+    judged = [op for op in case.operations if op.canary.requests]
+    if not judged or not all(op.findings.enough and (_improves(op) or _within(op)) for op in judged):
+        return None
+    improved = [op for op in judged if _improves(op)]
+    worse = any(op.findings.worse.holds for op in judged)
+    parts = [_passed(op) for op in judged]
+    reason = Reason.IMPROVES if improved else Reason.WITHIN_BUDGET
+    text = "; ".join(parts) + (", but worse than stable" if worse else "") + _not_judged(case)
+    return Verdict(Outcome.PROMOTE, reason, text, (improved or judged)[0].name, worse_than_stable=worse)
+
+
+def _timeout(case: Case) -> Verdict | None:
+    if not case.timed_out:
+        return None
+    parts = "; ".join(
+        f"{op.name}: {_counts(op)}, within budget {multiple(op.findings.within)}" for op in case.operations
+    )
+    return Verdict(Outcome.INCONCLUSIVE, Reason.TIMED_OUT, f"the evidence did not suffice in time: {parts}")
+
+
+def _gathering(case: Case) -> Verdict:
+    parts = "; ".join(_progress(op) for op in case.operations if op.canary.requests)
+    return Verdict(Outcome.CONTINUE, Reason.GATHERING_EVIDENCE, parts + _not_judged(case))
+
+
+ROWS: Final[tuple[Callable[[Case], Verdict | None], ...]] = (
+    _no_data,  # no metrics is never a verdict
+    _no_traffic,
+    _over_and_worse,  # these convict without waiting for the bake time
+    _errors,  # convicts only: a promotion needs no proof of it
+    _worse_when_over_before,
+    _environment,
+    _too_few,
+    _baking,
+    _promote,  # every operation with traffic, an intersection: beta is not divided
+    _timeout,
+    _gathering,
+)
+
+
+def _ready(case: Case) -> Sequence[Judged]:
+    return [op for op in case.operations if op.findings.enough]
+
+
+def _improves(op: Judged) -> bool:
+    return op.over_budget_before and op.findings.better.holds
+
+
+def _within(op: Judged) -> bool:
+    return op.findings.within.holds and not op.findings.over.holds
+
+
+def _passed(op: Judged) -> str:
+    if _improves(op):
+        left = f" (still over {op.limit})" if op.canary.share > 0.05 else f" (now within {op.limit})"
+        return f"{op.name} improves: {_counts(op)}; evidence {multiple(op.findings.better)}{left}"
+    return f"{op.name} within {op.limit}: {_counts(op)}; evidence {multiple(op.findings.within)}"
+
+
+def _progress(op: Judged) -> str:
+    if op.over_budget_before:
+        return f"{op.name}: better {multiple(op.findings.better)}, worse {multiple(op.findings.worse)}"
+    return f"{op.name}: within {multiple(op.findings.within)}, over {multiple(op.findings.over)}"
+
+
+def _proof(op: Judged) -> str:
+    return f"evidence of worse {multiple(op.findings.worse)}"
+
+
+def _not_judged(case: Case) -> str:
+    names = [op.name for op in case.operations if not op.canary.requests]
+    return f"; {', '.join(names)} not judged (no requests)" if names else ""
+
+
+def _counts(op: Judged, word: str = "bad") -> str:
+    def arm(name: str, tally: Tally) -> str:
+        return f"{name} {tally.bad} of {tally.requests} {word} ({100 * tally.share:.1f} %)"
+
+    return f"{arm('canary', op.canary)}, {arm('stable', op.stable)}"
+
+
+def _times(log_e: float) -> str:
+    value = exp(min(log_e, 700.0))
+    return f"{value:.3g}x"
