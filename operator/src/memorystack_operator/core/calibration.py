@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from math import exp, log, sqrt
-from typing import Final, Literal
+from typing import Final
 
 from memorystack_operator.core.chi_square import lower_decile
 from memorystack_operator.core.evidence import P0, DesignEffect, Value
@@ -106,23 +106,23 @@ def _prior(
     )
 
 
-Edge = Literal["budget"] | int
-"""The bucket b* of verdict.md 1.6: the budget itself or an index into the ladder."""
+Edge = int | None
+"""The bucket b* of verdict.md 1.6: an index into the ladder, or None for the budget itself."""
 
 
 def _edge(total: Cell, budget: int) -> Edge:
     """Where design effects are estimated: at a share near 5 %, never below 3 %."""
     if not total.requests:
-        return "budget"
+        return None
     shares = [over / total.requests for over in total.over]
     share = total.bad / total.requests
     if share > 0.9:
         above = [i for i, ms in enumerate(LADDER_MS) if ms > budget]
-        return min(above, key=lambda i: abs(shares[i] - 0.5), default="budget")
+        return min(above, key=lambda i: abs(shares[i] - 0.5), default=None)
     if share >= MIN_SHARE:
-        return "budget"
+        return None
     below = [i for i, ms in enumerate(LADDER_MS) if ms <= budget and shares[i] >= MIN_SHARE]
-    return min(below, key=lambda i: abs(shares[i] - P0), default="budget")
+    return min(below, key=lambda i: abs(shares[i] - P0), default=None)
 
 
 Column = Mapping[str, tuple[int, int]]
@@ -130,7 +130,7 @@ Column = Mapping[str, tuple[int, int]]
 
 
 def _column(block: Block, edge: Edge) -> Column:
-    return {uid: (c.requests, c.bad if edge == "budget" else c.over[edge]) for uid, c in block.items()}
+    return {uid: (c.requests, c.bad if edge is None else c.over[edge]) for uid, c in block.items()}
 
 
 def _merge(blocks: Sequence[Column], pods: Collection[str]) -> list[Column]:
@@ -219,7 +219,7 @@ def _margins(history: History, edge: Edge, budget: int, chosen: Collection[str])
     spread = 1.28 * sqrt(sum(1 / x for x in (*bad, *good)))
     ratio = log(bad[0] / good[0]) - log(bad[1] / good[1])
     # A slower pod differs more in the tail than at the bucket where it was measured.
-    stretch = 1.3 if edge != "budget" and LADDER_MS[edge] < budget else 1.0
+    stretch = 1.3 if edge is not None and LADDER_MS[edge] < budget else 1.0
     margin = min(MAX_MARGIN, max(1.0, exp(stretch * (ratio + spread))))
     mirrored = max(1 / MAX_MARGIN, min(1.0, exp(stretch * (ratio - spread))))
     return round(margin, 6), round(mirrored, 6)
