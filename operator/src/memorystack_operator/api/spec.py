@@ -126,7 +126,7 @@ class RolloutSpec(Model):
         Budget(operation="recall", p95=timedelta(milliseconds=250)),
         Budget(operation="store", p95=timedelta(milliseconds=250)),
     )
-    max_error_percent: Annotated[int, Field(ge=1, le=100)] = 1
+    max_error_percent: Annotated[int, Field(ge=1, le=50)] = 1
     order: tuple[FeatureName, ...] = FEATURE_NAMES
     on_reject: Literal["Stop", "Continue"] = "Stop"
     steps: tuple[Step, ...] = (

@@ -1,13 +1,13 @@
-"""The status of a stack: the write-ahead log of its rollout, and what people read. Seam draft; core refines it.
+"""What people read in a stack's status: phases, conditions, what was rejected, how stages ended.
 
-Knows: shapes and closed lists. Must not know: how a decision is made.
+Knows: shapes and closed lists. Must not know: the engine's own state, which `core.state` adds to these.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -42,8 +42,9 @@ class Phase(StrEnum):
     PAUSED = "Paused"
     WAITING = "Waiting"
     WITHDRAWN = "Withdrawn"
-    REVERTING = "Reverting"
+    SETTLING = "Settling"
     REJECTED = "Rejected"
+    HELD = "Held"
     INCONCLUSIVE = "Inconclusive"
 
 
@@ -84,6 +85,9 @@ class Stable(Model):
 
     revision: str
     features: Features
+    template: str
+    """Revision of the pod template."""
+    render_version: str = "r1"
     since: datetime
 
 
@@ -92,46 +96,48 @@ class Rejection(Model):
 
     stage: str
     value: str
+    """Canonical JSON of the flag."""
+    template: str
     reason: str
     message: str
     at: datetime
 
 
+class ArmCounts(Model):
+    """What one operation's arms served while the stage was judged, and how much evidence that gave."""
+
+    canary_requests: int = 0
+    canary_bad: int = 0
+    stable_requests: int = 0
+    stable_bad: int = 0
+    log_e: dict[str, float] = {}
+    """Question (over, worse, within, better) -> natural logarithm of its evidence at the end."""
+    needed: dict[str, float] = {}
+    """Question -> natural logarithm of the evidence that decides it."""
+    phi_rel: float = 1.0
+    phi_abs: float = 1.0
+    over_budget_before: bool = False
+    share_before: float = 0.0
+
+
 class RolloutRecord(Model):
-    """One line of the history: how a stage ended."""
+    """One line of the history: how a stage ended, and when what happened."""
 
     id: str
     stage: str
-    outcome: str
+    outcome: Literal["Promoted", "RolledBack", "Aborted", "Superseded", "Inconclusive"]
     reason: str
     message: str
+    value: str
+    """Canonical JSON of the flag that was tried."""
+    changed_at: datetime
+    """When the operator first saw the change."""
     started_at: datetime
-    ended_at: datetime
+    flipped_at: datetime | None = None
     first_canary_request_at: datetime | None = None
-    verdict_at: datetime | None = None
-    evidence: dict[str, Any] = {}
-
-
-class RolloutStatus(Model):
-    """The rollout under way."""
-
-    id: str
-    target: Features
-    stage: str
-    step: int
-    started_at: datetime
-    message: str = ""
-
-
-class Status(Model):
-    observed_generation: int = -1
-    phase: Phase = Phase.PENDING
-    message: str = ""
-    conditions: tuple[Condition, ...] = ()
-    stable: Stable | None = None
-    rollout: RolloutStatus | None = None
-    rejected: tuple[Rejection, ...] = ()
-    history: tuple[RolloutRecord, ...] = ()
-    last_action: str = ""
-    replicas: int = 0
-    selector: str = ""
+    ended_at: datetime
+    everywhere_at: datetime | None = None
+    """When every pod reported the stable flags (after a promotion: the new ones)."""
+    judged: dict[str, ArmCounts] = {}
+    withdrawals: int = 0
+    worse_than_stable: bool = False

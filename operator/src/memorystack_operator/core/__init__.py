@@ -1,1 +1,8 @@
-"""Placeholder face."""
+"""The pure core: what a rollout does. `decide` is its one door; `render` gives the children it stands for."""
+
+from memorystack_operator.core.decide import decide
+from memorystack_operator.core.decision import Child, Decision, Event
+from memorystack_operator.core.observe import Observations, PodSeen
+from memorystack_operator.core.state import Status
+
+__all__ = ["Child", "Decision", "Event", "Observations", "PodSeen", "Status", "decide"]

@@ -1,0 +1,170 @@
+"""What a reading changes before anything is decided: canary pods are refilled, counts become evidence, clocks run.
+
+Knows: the stage under way. Must not know: what the evidence leads to.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from memorystack_operator.core.arms import Baseline, Increment, PodCounts, Window, advance
+from memorystack_operator.core.canary import choose
+from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.limits import limits_of
+from memorystack_operator.core.observe import PodSeen
+from memorystack_operator.core.situation import Situation
+from memorystack_operator.core.state import Recovery, RolloutState, RolloutStatus
+from memorystack_runtime.contract import Operation
+
+__all__ = ["RECOVERY", "account", "baselines_now", "readable"]
+
+LONGEST_TICK: Final = timedelta(seconds=10)
+"""A longer gap was a restart or a jump of the clock: it is not counted as time in which anything was proved."""
+TRAFFIC_MEMORY: Final = timedelta(seconds=10)
+RECOVERY: Final = timedelta(seconds=60)
+
+
+def account(situation: Situation) -> RolloutStatus:
+    """The rollout after this reading."""
+    rollout = _refill(situation)
+    if rollout.state is RolloutState.HELD:
+        return rollout
+    situation = _with(situation, rollout)
+    rollout = _blindness(situation, _applied(situation, rollout))
+    if rollout.state is RolloutState.CALIBRATING:
+        return rollout.model_copy(update={"last_tick": situation.now})
+    return _count(situation, rollout)
+
+
+def readable(situation: Situation) -> bool:
+    """Every canary pod answered, and at least one of the others."""
+    return all(p.evidence for p in situation.canary) and any(p.evidence for p in situation.others)
+
+
+def _with(situation: Situation, rollout: RolloutStatus) -> Situation:
+    status = situation.status.model_copy(update={"rollout": rollout})
+    return Situation(situation.stack, status, situation.seen, situation.now, situation.template)
+
+
+def _refill(situation: Situation) -> RolloutStatus:
+    """Lost canary pods are replaced at once; pods are kept wherever they can be."""
+    rollout = situation.rollout
+    pods = choose(situation.seen.pods, situation.wanted_canaries, rollout.pods, rollout.id)
+    if pods == rollout.pods:
+        return rollout
+    restarts = {p.name: rollout.restarts.get(p.name, p.restarts) for p in situation.seen.pods if p.name in pods}
+    return rollout.model_copy(update={"pods": pods, "restarts": restarts, "applied_at": None})
+
+
+def _applied(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
+    """Since when every canary pod itself reports the flags."""
+    full = len(rollout.pods) == situation.wanted_canaries
+    confirmed = all(p.evidence and p.evidence.flags == rollout.revision for p in situation.canary)
+    if not (rollout.flags_on and full and confirmed):
+        unread = any(p.evidence is None for p in situation.canary)
+        return rollout if unread else rollout.model_copy(update={"applied_at": None})
+    return rollout if rollout.applied_at else rollout.model_copy(update={"applied_at": situation.now})
+
+
+def _blindness(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
+    since = None if readable(situation) else rollout.blind_since or situation.now
+    return rollout.model_copy(update={"blind_since": since})
+
+
+def baselines_now(situation: Situation) -> tuple[Baseline, ...]:
+    """What every pod has counted at the flip, so that the first canary request is not missed."""
+    return _read(situation, situation.rollout, canary=True)[1]
+
+
+def _read(situation: Situation, rollout: RolloutStatus, *, canary: bool) -> tuple[Increment, tuple[Baseline, ...]]:
+    window = Window(
+        canary=rollout.revision,
+        stable=situation.stable.revision,
+        budgets=rollout.budgets,
+        since=(rollout.flipped_at or situation.now).timestamp(),
+    )
+    pods = [p for p in (*situation.canary, *situation.others) if p.evidence]
+    counts = [_counts(p, canary=canary and p.name in rollout.pods) for p in pods]
+    return advance(rollout.baselines, counts, window)
+
+
+def _count(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
+    increment, baselines = _read(situation, rollout, canary=rollout.flags_on)
+    rollout = rollout.model_copy(update={"baselines": baselines})
+    if rollout.state is RolloutState.WITHDRAWN:
+        return _recover(situation, rollout, increment)
+    return _judge_counts(situation, rollout, increment)
+
+
+def _counts(pod: PodSeen, *, canary: bool) -> PodCounts:
+    report = pod.evidence
+    if report is None:
+        msg = f"pod {pod.name} has not answered"
+        raise LookupError(msg)
+    return PodCounts(report.uid, report.started_at, "canary" if canary else "stable", report.counters)
+
+
+def _recover(situation: Situation, rollout: RolloutStatus, increment: Increment) -> RolloutStatus:
+    """The last minute of the withdrawn operation, all pods together."""
+    recent = tuple(r for r in rollout.recovery if situation.since(r.at) <= RECOVERY)
+    read = next((r for name, r in increment.operations.items() if name == rollout.withdrawn_operation), None)
+    if read and read.stable.requests:
+        recent = (*recent, Recovery(at=situation.now, requests=read.stable.requests, bad=read.stable.bad))
+    return rollout.model_copy(update={"recovery": _thin(recent), "last_tick": situation.now})
+
+
+def _thin(recent: tuple[Recovery, ...]) -> tuple[Recovery, ...]:
+    """Slices of at least 5 s, so that the status stays small."""
+    joined: list[Recovery] = []
+    for item in recent:
+        last = joined[-1] if joined else None
+        if last and item.at - last.at < timedelta(seconds=5):
+            joined[-1] = Recovery(at=last.at, requests=last.requests + item.requests, bad=last.bad + item.bad)
+        else:
+            joined.append(item)
+    return tuple(joined)
+
+
+def _judge_counts(situation: Situation, rollout: RolloutStatus, increment: Increment) -> RolloutStatus:
+    evidence = {name: e.add(increment.operations[name]) for name, e in rollout.evidence.items()}
+    failures = rollout.failures.add(increment.failures) if rollout.failures else None
+    served = increment.failures.canary.requests
+    traffic = situation.now if served else rollout.last_traffic_at
+    tick = _tick(situation, rollout, traffic)
+    return rollout.model_copy(
+        update={
+            "evidence": evidence,
+            "failures": failures,
+            "first_canary_request_at": rollout.first_canary_request_at or (situation.now if served else None),
+            "last_traffic_at": traffic,
+            "last_tick": situation.now,
+            "step_seconds": rollout.step_seconds + tick,
+            "stage_seconds": rollout.stage_seconds + (0.0 if situation.planned.pause else tick),
+            "over_since": _over_since(situation, rollout, evidence),
+        }
+    )
+
+
+def _tick(situation: Situation, rollout: RolloutStatus, traffic: datetime | None) -> float:
+    """Seconds to add to the clocks: they run only with traffic, readable pods, all canaries in place and no pause."""
+    runs = (
+        rollout.last_tick is not None
+        and rollout.applied_at is not None
+        and rollout.blind_since is None
+        and not situation.paused
+        and traffic is not None
+        and situation.since(traffic) <= TRAFFIC_MEMORY
+    )
+    return min(LONGEST_TICK, situation.since(rollout.last_tick)).total_seconds() if runs else 0.0
+
+
+def _over_since(
+    situation: Situation, rollout: RolloutStatus, evidence: dict[Operation, Evidence]
+) -> dict[Operation, datetime]:
+    alpha, beta = limits_of(situation.spec)
+    return {
+        name: rollout.over_since.get(name, situation.now)
+        for name, e in evidence.items()
+        if e.findings(alpha, beta).over.holds
+    }

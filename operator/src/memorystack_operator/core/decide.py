@@ -1,0 +1,129 @@
+"""The whole operator in one pure function: what is known in, what is to be done out.
+
+Knows: guards, moves, rendering. Must not know: the clock, the network, Kubernetes. Same input, same output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from memorystack_operator.api.spec import MemoryStack
+from memorystack_operator.core.accounting import account
+from memorystack_operator.core.conditions import conditions_of, phase_of
+from memorystack_operator.core.decision import Decision
+from memorystack_operator.core.guards import next_move
+from memorystack_operator.core.observe import Observations
+from memorystack_operator.core.render import render, template_revision
+from memorystack_operator.core.rollout import carry_out
+from memorystack_operator.core.situation import Outcome, Situation
+from memorystack_operator.core.stages import in_spec
+from memorystack_operator.core.state import RolloutState, RolloutStatus, Status
+from memorystack_runtime.contract import FlagLease, revision_of
+
+__all__ = ["LEASE_SECONDS", "RENEWAL_SECONDS", "decide"]
+
+LEASE_SECONDS: Final = 30
+RENEWAL_SECONDS: Final = 10
+PERSIST_EVERY: Final = timedelta(seconds=15)
+EAGER_REQUESTS: Final = 500
+"""Until the canary has served so many, pods are read every second (verdict.md 9)."""
+
+
+def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime) -> Decision:
+    """The next status, the children, the leases and the events. Pure, total and idempotent."""
+    situation = Situation(stack, _noticed(stack, status, now), seen, now, template_revision(stack))
+    if situation.status.rollout is not None:
+        counted = situation.status.model_copy(update={"rollout": account(situation)})
+        situation = Situation(stack, counted, seen, now, situation.template)
+    outcome = next_move(situation)
+    change = carry_out(situation, outcome)
+    described = _described(situation, change.status, outcome)
+    persist = bool(change.events) or _landmarks(described) != _landmarks(status) or _overdue(described, status, now)
+    final = described.model_copy(update={"persisted_at": now}) if persist else described
+    return Decision(
+        status=final,
+        children=render(stack, final),
+        pod_flags=_leases(final.rollout, seen.epoch, now),
+        events=change.events,
+        requeue_after=_requeue(stack, final),
+        history=final.rollout is not None and final.rollout.state is RolloutState.CALIBRATING,
+        persist=persist,
+    )
+
+
+def _noticed(stack: MemoryStack, status: Status, now: datetime) -> Status:
+    """What the spec alone changes: when its flags were first seen, and which rejections still apply."""
+    wanted = revision_of(stack.spec.features.flags())
+    rejected = in_spec(stack.spec, status.rejected)
+    if wanted == status.wanted and rejected == status.rejected:
+        return status
+    changed = status.changed_at if wanted == status.wanted else now
+    return status.model_copy(update={"wanted": wanted, "changed_at": changed, "rejected": rejected})
+
+
+def _described(situation: Situation, status: Status, outcome: Outcome) -> Status:
+    labels = {"app.kubernetes.io/name": "memorystack", "app.kubernetes.io/instance": situation.stack.metadata.name}
+    return status.model_copy(
+        update={
+            "observed_generation": situation.stack.metadata.generation,
+            "phase": phase_of(status, outcome, situation),
+            "message": outcome.message,
+            "conditions": conditions_of(status, outcome, situation),
+            "replicas": len(situation.seen.pods),
+            "selector": ",".join(f"{key}={value}" for key, value in labels.items()),
+        }
+    )
+
+
+def _landmarks(status: Status) -> tuple[object, ...]:
+    """What must be on record before anything is done; running counts and messages are not among it."""
+    rollout = status.rollout
+    stage = (rollout.id, rollout.state, rollout.step, rollout.pods, rollout.applied_at is None) if rollout else ()
+    return (
+        status.observed_generation,
+        status.phase,
+        status.stable,
+        status.settling,
+        status.rejected,
+        status.history,
+        status.last_action,
+        status.paused,
+        status.replicas,
+        tuple((c.type, c.status, c.reason) for c in status.conditions),
+        stage,
+    )
+
+
+def _overdue(described: Status, before: Status, now: datetime) -> bool:
+    last = before.persisted_at
+    return described != before and (last is None or now - last >= PERSIST_EVERY or now < last)
+
+
+def _leases(rollout: RolloutStatus | None, epoch: int, now: datetime) -> Mapping[str, FlagLease]:
+    """A lease for each canary pod; its renewal number follows the clock, so renewing needs no record."""
+    if rollout is None or not rollout.flags_on:
+        return {}
+    lease = FlagLease(
+        epoch=epoch,
+        revision=rollout.revision,
+        features=rollout.target,
+        ttl_seconds=LEASE_SECONDS,
+        renewal=max(0, int(now.timestamp() // RENEWAL_SECONDS)),
+    )
+    return dict.fromkeys(rollout.pods, lease)
+
+
+def _requeue(stack: MemoryStack, status: Status) -> timedelta:
+    rollout = status.rollout
+    if rollout is None:
+        return timedelta(seconds=0.2) if status.settling else timedelta(seconds=1 if status.phase == "Pending" else 5)
+    if rollout.state is RolloutState.CALIBRATING:
+        return timedelta(seconds=2)
+    if rollout.flags_on and rollout.first_canary_request_at is None:
+        return timedelta(seconds=0.2)
+    served = max((e.canary_requests for e in rollout.evidence.values()), default=0)
+    interval = stack.spec.rollout.analysis.interval
+    eager = rollout.flags_on and served < EAGER_REQUESTS
+    return min(timedelta(seconds=1) if eager else interval, timedelta(seconds=RENEWAL_SECONDS / 2))

@@ -1,0 +1,24 @@
+"""Quantiles from the ladder of edges, for people to read; no verdict depends on them."""
+
+from __future__ import annotations
+
+from memorystack_runtime.contract import LADDER_MS, Counters
+
+__all__ = ["quantile_ms"]
+
+
+def quantile_ms(counters: Counters, q: float = 0.95) -> float | None:
+    """The `q` quantile in milliseconds by linear interpolation between edges; None without requests.
+
+    Above the last edge nothing is known, so the last edge itself is given.
+    """
+    if not counters.requests:
+        return None
+    allowed = (1 - q) * counters.requests
+    low, above = 0.0, float(counters.requests)
+    for edge, over in zip(LADDER_MS, counters.over, strict=True):
+        if over <= allowed:
+            inside = above - over
+            return edge if not inside else low + (edge - low) * (above - allowed) / inside
+        low, above = float(edge), float(over)
+    return float(LADDER_MS[-1])

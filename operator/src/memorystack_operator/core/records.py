@@ -1,0 +1,63 @@
+"""One line of history out of a stage that ended. Knows the stage; nothing of what comes next."""
+
+from __future__ import annotations
+
+from memorystack_operator.api.status import ArmCounts, RolloutRecord
+from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.limits import limits_of
+from memorystack_operator.core.situation import Outcome, Situation
+
+__all__ = ["counts_of", "record_of"]
+
+
+def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutRecord:
+    """`ended` is one of RolloutRecord's outcomes."""
+    rollout = situation.rollout
+    return RolloutRecord.model_validate(
+        {
+            "id": rollout.id,
+            "stage": rollout.stage,
+            "outcome": ended,
+            "reason": outcome.reason,
+            "message": outcome.message,
+            "value": rollout.value,
+            "changed_at": rollout.changed_at,
+            "started_at": rollout.started_at,
+            "flipped_at": rollout.flipped_at,
+            "first_canary_request_at": rollout.first_canary_request_at,
+            "ended_at": situation.now,
+            "judged": counts_of(situation),
+            "withdrawals": rollout.withdrawals,
+            "worse_than_stable": outcome.worse_than_stable,
+        }
+    )
+
+
+def counts_of(situation: Situation) -> dict[str, ArmCounts]:
+    """What each operation's arms served so far, and the evidence in it."""
+    return {name: _counts(situation, name, evidence) for name, evidence in situation.rollout.evidence.items()}
+
+
+def _counts(situation: Situation, name: str, evidence: Evidence) -> ArmCounts:
+    findings = evidence.findings(*limits_of(situation.spec))
+    questions = {
+        "over": findings.over,
+        "worse": findings.worse,
+        "within": findings.within,
+        "better": findings.better,
+        "stableOver": findings.stable_over,
+    }
+    calibration = situation.rollout.calibration
+    prior = next((p for n, p in calibration.operations.items() if n == name), None) if calibration else None
+    return ArmCounts(
+        canary_requests=evidence.canary_requests,
+        canary_bad=evidence.canary_bad,
+        stable_requests=evidence.stable_requests,
+        stable_bad=evidence.stable_bad,
+        log_e={q: round(f.log_e, 4) for q, f in questions.items()},
+        needed={q: round(f.needed, 4) for q, f in questions.items()},
+        phi_rel=evidence.effect.phi_rel,
+        phi_abs=evidence.effect.phi_abs,
+        over_budget_before=bool(prior and prior.over_budget_before),
+        share_before=prior.share if prior else 0.0,
+    )

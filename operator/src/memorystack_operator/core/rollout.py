@@ -1,0 +1,279 @@
+"""What each move does to the status: one small function a move, each a value in and a value out.
+
+Knows: the status and its events. Must not know: why a move was chosen (guards) or how it is carried out (shell).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from memorystack_operator.api.status import EventReason, Rejection, Stable
+from memorystack_operator.core.accounting import baselines_now
+from memorystack_operator.core.canary import choose, plan_of, pods_for
+from memorystack_operator.core.decision import Event
+from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.guards.world import calibrate_now
+from memorystack_operator.core.records import record_of
+from memorystack_operator.core.situation import Move, Outcome, Situation
+from memorystack_operator.core.state import RolloutState, RolloutStatus, Settling, Status
+from memorystack_runtime.contract import revision_of
+
+__all__ = ["Change", "carry_out"]
+
+HISTORY_LENGTH: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The status after a move, and what is told of it."""
+
+    status: Status
+    events: tuple[Event, ...] = ()
+
+
+def carry_out(situation: Situation, outcome: Outcome) -> Change:
+    """The move's function, and the acknowledgement of the action that asked for it."""
+    change = MOVES[outcome.move](situation, outcome)
+    if not outcome.acknowledge:
+        return change
+    told = {"last_action": outcome.acknowledge, "last_action_result": f"{outcome.reason}: {outcome.message}"}
+    return Change(change.status.model_copy(update=told), change.events)
+
+
+def _hold(situation: Situation, outcome: Outcome) -> Change:
+    rollout = situation.status.rollout
+    if rollout is None:
+        return Change(situation.status)
+    return Change(_with(situation.status, rollout, reason=outcome.reason, message=outcome.message))
+
+
+def _adopt(situation: Situation, outcome: Outcome) -> Change:
+    features = situation.spec.features.flags()
+    stable = Stable(revision=revision_of(features), features=features, template=situation.template, since=situation.now)
+    return Change(situation.status.model_copy(update={"stable": stable}))
+
+
+def _acknowledge(situation: Situation, outcome: Outcome) -> Change:
+    status = situation.status
+    if outcome.reason == "ActionRefused":
+        return Change(status, (Event(EventReason.ACTION_REFUSED, outcome.message, "Warning"),))
+    if outcome.reason == "Retried":
+        held = status.rollout if status.rollout and status.rollout.state is RolloutState.HELD else None
+        status = _end(situation, outcome, "Inconclusive") if held else status
+        return Change(status.model_copy(update={"rejected": ()}), (Event(EventReason.RETRIED, outcome.message),))
+    reason = EventReason.PAUSED if outcome.reason == "Paused" else EventReason.RESUMED
+    return Change(status.model_copy(update={"paused": outcome.reason == "Paused"}), (Event(reason, outcome.message),))
+
+
+def _retemplate(situation: Situation, outcome: Outcome) -> Change:
+    status = _end(situation, outcome, "Superseded") if situation.status.rollout else situation.status
+    stable = situation.stable.model_copy(update={"template": situation.template, "since": situation.now})
+    status = status.model_copy(update={"stable": stable, "not_judged": outcome.message})
+    return Change(status, (Event(EventReason.NOT_JUDGED, outcome.message),))
+
+
+def _settled(situation: Situation, outcome: Outcome) -> Change:
+    settling = situation.status.settling
+    history = tuple(
+        r.model_copy(update={"everywhere_at": situation.now}) if settling and r.id == settling.record else r
+        for r in situation.status.history
+    )
+    return Change(situation.status.model_copy(update={"settling": None, "history": history}))
+
+
+def _begin(situation: Situation, outcome: Outcome) -> Change:
+    stage, spec, status = situation.pending[0], situation.spec, situation.status
+    plan, note = plan_of(spec.rollout.steps, spec.replicas)
+    seed = f"{situation.stack.metadata.uid}|{stage.name}|{stage.value}|{situation.now.isoformat()}"
+    identity = f"{stage.name}-{hashlib.sha256(seed.encode()).hexdigest()[:8]}"
+    rollout = RolloutStatus(
+        id=identity,
+        stage=stage.name,
+        value=stage.value,
+        target=stage.target,
+        revision=revision_of(stage.target),
+        budgets=spec.rollout.wire_budgets().revision,
+        plan=plan,
+        stages=tuple(s.name for s in situation.pending),
+        pods=choose(situation.seen.pods, pods_for(plan[0].weight, spec.replicas), (), identity),
+        changed_at=status.changed_at or situation.now,
+        started_at=situation.now,
+        state_since=situation.now,
+        reason="Calibrating",
+        message=outcome.message,
+        note=note,
+    )
+    text = f"{outcome.message}{f' (steps {note})' if note else ''}"
+    return Change(
+        status.model_copy(update={"rollout": rollout, "not_judged": ""}), (Event(EventReason.ROLLOUT_STARTED, text),)
+    )
+
+
+def _flip(situation: Situation, outcome: Outcome) -> Change:
+    rollout = situation.rollout
+    calibration = calibrate_now(situation)
+    evidence = {name: Evidence(effect=prior.effect) for name, prior in calibration.operations.items()}
+    failures = Evidence(p0=situation.spec.rollout.max_error_percent / 100, effect=calibration.failures)
+    status = _with(
+        situation.status,
+        rollout,
+        state=RolloutState.PROGRESSING,
+        state_since=situation.now,
+        flipped_at=situation.now,
+        last_tick=situation.now,
+        restarts={p.name: p.restarts for p in situation.canary},
+        baselines=baselines_now(situation),
+        calibration=calibration,
+        evidence=evidence,
+        failures=failures,
+        reason=outcome.reason,
+        message=outcome.message,
+    )
+    text = f"{rollout.stage} on {', '.join(rollout.pods) or 'no pod yet'}; {outcome.message}"
+    return Change(status, (Event(EventReason.STAGE_STARTED, text),))
+
+
+def _advance(situation: Situation, outcome: Outcome) -> Change:
+    rollout = situation.rollout
+    step = rollout.step + 1
+    planned = rollout.plan[step]
+    status = _with(
+        situation.status,
+        rollout,
+        step=step,
+        step_seconds=0.0,
+        state_since=situation.now,
+        evidence={name: e.next_step() for name, e in rollout.evidence.items()},
+        reason=outcome.reason,
+        message=outcome.message,
+    )
+    where = "waits for a person" if planned.pause else f"{planned.weight} % of the pods"
+    return Change(status, (Event(EventReason.STEP_STARTED, f"step {step + 1}: {where}; {outcome.message}"),))
+
+
+def _promote(situation: Situation, outcome: Outcome) -> Change:
+    rollout = situation.rollout
+    status = _end(situation, outcome, "Promoted")
+    stable = situation.stable.model_copy(
+        update={"features": rollout.target, "revision": rollout.revision, "since": situation.now}
+    )
+    rejected = tuple(r for r in status.rejected if r.stage != rollout.stage)
+    status = status.model_copy(update={"stable": stable, "rejected": rejected})
+    events = [
+        Event(EventReason.STAGE_PROMOTED, f"{rollout.stage} serves everywhere ({outcome.reason}): {outcome.message}")
+    ]
+    if len(rollout.stages) == 1:
+        events.append(Event(EventReason.ROLLOUT_COMPLETED, "every flag of the spec serves everywhere"))
+    return Change(status, tuple(events))
+
+
+def _promote_all(situation: Situation, outcome: Outcome) -> Change:
+    status = _end(situation, outcome, "Promoted") if situation.status.rollout else situation.status
+    features = situation.spec.features.flags()
+    stable = situation.stable.model_copy(
+        update={"features": features, "revision": revision_of(features), "since": situation.now}
+    )
+    return Change(
+        status.model_copy(update={"stable": stable, "rejected": ()}),
+        (Event(EventReason.PROMOTED_BY_HAND, outcome.message, "Warning"),),
+    )
+
+
+def _withdraw(situation: Situation, outcome: Outcome) -> Change:
+    rollout = situation.rollout
+    blind = outcome.reason == "MetricsUnavailable"
+    status = _with(
+        situation.status,
+        rollout,
+        state=RolloutState.WITHDRAWN,
+        state_since=situation.now,
+        applied_at=None,
+        withdrawals=rollout.withdrawals + (0 if blind else 1),
+        withdrawn_reason=outcome.reason,
+        withdrawn_operation=outcome.operation,
+        recovery=(),
+        over_since={},
+        reason=outcome.reason,
+        message=outcome.message,
+    )
+    return Change(status, (Event(EventReason.WITHDRAWN, f"{outcome.reason}: {outcome.message}", "Warning"),))
+
+
+def _resume(situation: Situation, outcome: Outcome) -> Change:
+    rollout = situation.rollout
+    status = _with(
+        situation.status,
+        rollout,
+        state=RolloutState.PROGRESSING,
+        state_since=situation.now,
+        last_tick=situation.now,
+        restarts={p.name: p.restarts for p in situation.canary},
+        evidence={name: e.environment_cleared() for name, e in rollout.evidence.items()},
+        reason=outcome.reason,
+        message=outcome.message,
+    )
+    return Change(status, (Event(EventReason.RESUMED, outcome.message),))
+
+
+def _revert(situation: Situation, outcome: Outcome) -> Change:
+    rollout, spec = situation.rollout, situation.spec
+    if outcome.reason == "Superseded":
+        return Change(_end(situation, outcome, "Superseded"), (Event(EventReason.SUPERSEDED, outcome.message),))
+    if outcome.reason == "Inconclusive" and spec.rollout.analysis.on_inconclusive == "Hold":
+        text = f"inconclusive, held for a person (promote, abort or retry): {outcome.message}"
+        held = {"state": RolloutState.HELD, "state_since": situation.now, "applied_at": None}
+        status = _with(situation.status, rollout, **held, reason="Inconclusive", message=text)
+        return Change(status, (Event(EventReason.INCONCLUSIVE, text, "Warning"),))
+    ended, event = {
+        "Aborted": ("Aborted", EventReason.ABORTED),
+        "Inconclusive": ("Inconclusive", EventReason.INCONCLUSIVE),
+    }.get(outcome.reason, ("RolledBack", EventReason.ROLLED_BACK))
+    rejection = Rejection(
+        stage=rollout.stage,
+        value=rollout.value,
+        template=situation.stable.template,
+        reason=outcome.reason,
+        message=outcome.message,
+        at=situation.now,
+    )
+    status = _end(situation, outcome, ended)
+    kept = tuple(r for r in status.rejected if (r.stage, r.value) != (rejection.stage, rejection.value))
+    text = f"{rollout.stage} taken back ({outcome.reason}): {outcome.message}"
+    return Change(status.model_copy(update={"rejected": (*kept, rejection)}), (Event(event, text, "Warning"),))
+
+
+MOVES: Final[dict[Move, Callable[[Situation, Outcome], Change]]] = {
+    Move.HOLD: _hold,
+    Move.ADOPT: _adopt,
+    Move.ACKNOWLEDGE: _acknowledge,
+    Move.RETEMPLATE: _retemplate,
+    Move.SETTLED: _settled,
+    Move.BEGIN: _begin,
+    Move.FLIP: _flip,
+    Move.ADVANCE: _advance,
+    Move.PROMOTE: _promote,
+    Move.PROMOTE_ALL: _promote_all,
+    Move.WITHDRAW: _withdraw,
+    Move.RESUME: _resume,
+    Move.REVERT: _revert,
+}
+
+
+def _with(status: Status, rollout: RolloutStatus, **changes: object) -> Status:
+    return status.model_copy(update={"rollout": rollout.model_copy(update=changes)})
+
+
+def _end(situation: Situation, outcome: Outcome, ended: str) -> Status:
+    """The stage is over: a line of history, and nothing begins before every pod has settled."""
+    record = record_of(situation, outcome, ended)
+    return situation.status.model_copy(
+        update={
+            "rollout": None,
+            "history": (*situation.status.history, record)[-HISTORY_LENGTH:],
+            "settling": Settling(record=record.id, since=situation.now),
+            "calibration": situation.rollout.calibration or situation.status.calibration,
+        }
+    )

@@ -1,0 +1,136 @@
+"""All that a guard may look at, in one frozen value with the questions that several guards ask.
+
+Knows: the resource, its status, what was seen, and the time. Must not know: what follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+
+from memorystack_operator.api.spec import MemoryStack, Spec
+from memorystack_operator.api.status import Stable
+from memorystack_operator.core.canary import pods_for
+from memorystack_operator.core.observe import Observations, PodSeen
+from memorystack_operator.core.stages import Stage, in_spec, pending
+from memorystack_operator.core.state import PlannedStep, RolloutStatus, Status
+
+__all__ = ["Move", "Outcome", "Situation"]
+
+
+class Move(StrEnum):
+    """What can happen to a stack; `rollout.py` has one function for each."""
+
+    HOLD = "Hold"
+    ADOPT = "Adopt"
+    ACKNOWLEDGE = "Acknowledge"
+    RETEMPLATE = "Retemplate"
+    SETTLED = "Settled"
+    BEGIN = "Begin"
+    FLIP = "Flip"
+    ADVANCE = "Advance"
+    PROMOTE = "Promote"
+    PROMOTE_ALL = "PromoteAll"
+    WITHDRAW = "Withdraw"
+    RESUME = "Resume"
+    REVERT = "Revert"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A guard's answer: a value, never an effect."""
+
+    move: Move
+    reason: str
+    message: str
+    operation: str = ""
+    worse_than_stable: bool = False
+    acknowledge: str = ""
+    """The action `verb@id` that this answers."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One moment of one stack."""
+
+    stack: MemoryStack
+    status: Status
+    seen: Observations
+    now: datetime
+    template: str
+    """Revision of the pod template that the spec asks for."""
+
+    @property
+    def spec(self) -> Spec:
+        """What people want."""
+        return self.stack.spec
+
+    @property
+    def rollout(self) -> RolloutStatus:
+        """The stage under way; only asked where there is one."""
+        if self.status.rollout is None:
+            msg = "no rollout is under way"
+            raise LookupError(msg)
+        return self.status.rollout
+
+    @property
+    def stable(self) -> Stable:
+        """What serves now; only asked once something was adopted."""
+        if self.status.stable is None:
+            msg = "nothing was adopted yet"
+            raise LookupError(msg)
+        return self.status.stable
+
+    @cached_property
+    def canary(self) -> tuple[PodSeen, ...]:
+        """The pods that carry, or will carry, the flags."""
+        names = self.status.rollout.pods if self.status.rollout else ()
+        return tuple(p for p in self.seen.pods if p.name in names)
+
+    @cached_property
+    def others(self) -> tuple[PodSeen, ...]:
+        """The ready pods that serve the stable flags."""
+        names = self.status.rollout.pods if self.status.rollout else ()
+        return tuple(p for p in self.seen.pods if p.name not in names and p.ready)
+
+    @property
+    def planned(self) -> PlannedStep:
+        """The step under way."""
+        return self.rollout.plan[self.rollout.step]
+
+    @property
+    def weight(self) -> int:
+        """The weight in force: a pause keeps that of the step before it."""
+        done = self.rollout.plan[: self.rollout.step + 1]
+        return next((step.weight for step in reversed(done) if not step.pause), 0)
+
+    @property
+    def wanted_canaries(self) -> int:
+        """k, for the replicas that the spec asks for now."""
+        return pods_for(self.weight, self.spec.replicas)
+
+    @cached_property
+    def pending(self) -> Sequence[Stage]:
+        """Stages that may be tried, first one next."""
+        rejected = in_spec(self.spec, self.status.rejected)
+        return pending(self.spec, self.stable.features, rejected, self.stable.template)
+
+    @property
+    def paused(self) -> bool:
+        """A person said so, in the spec or by an action."""
+        return self.spec.rollout.paused or self.status.paused
+
+    @property
+    def action(self) -> tuple[str, str] | None:
+        """The verb and the whole text of an action that was not acknowledged yet."""
+        text = self.stack.metadata.annotations.get("memorystack.dev/action", "")
+        if not text or text == self.status.last_action:
+            return None
+        return text.partition("@")[0], text
+
+    def since(self, moment: datetime | None) -> timedelta:
+        """How long ago; never negative, since clocks jump."""
+        return timedelta() if moment is None else max(timedelta(), self.now - moment)
