@@ -15,12 +15,15 @@ from .processes import (
     start_command,
     wait_until_ready,
 )
+from .redis import NO_REDIS, redis_command
 
 __all__ = [
+    "NO_REDIS",
     "EngineFailedError",
     "RunningEngine",
     "end",
     "engine_command",
+    "redis_command",
     "start",
     "start_async",
     "start_command",
