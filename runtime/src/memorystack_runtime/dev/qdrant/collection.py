@@ -81,7 +81,7 @@ class Collection:
         except (OSError, ValueError, QdrantError) as error:
             raise DamagedError(f"{folder / SCHEMA} cannot be read: {error}") from error
         if part := checkpoint.missing(folder, folder / SHARD):
-            raise DamagedError(f"{folder / SHARD / part} is missing or empty")
+            raise DamagedError(f"{folder / SHARD / part} is missing or cut off")
         try:
             shard = _call(lambda: edge.EdgeShard.load(str(folder / SHARD)))
             collection = cls(folder, schema, shard, reserve)

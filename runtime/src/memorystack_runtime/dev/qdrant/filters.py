@@ -111,8 +111,15 @@ def _match(key: str, value: Json) -> Any:
         raise QdrantError.format(f"match on `{key}` cannot compare with {asked!r}") from None
 
 
+def _truth(value: bool) -> Any:
+    """The engine's binding takes Python's True for the integer 1, numpy's for what it is."""
+    import numpy as np  # noqa: PLC0415  # 20 MB that a collection without flags need not pay
+
+    return np.bool_(value)
+
+
 MATCHES: dict[str, Callable[[Any], object]] = {
-    "value": edge.MatchValue,
+    "value": lambda asked: edge.MatchValue(_truth(asked) if isinstance(asked, bool) else asked),
     "any": edge.MatchAny,
     "except": edge.MatchExcept,
     "text": edge.MatchText,
