@@ -13,6 +13,7 @@ Fault
 from __future__ import annotations
 
 __all__ = [
+    "BodyTooLarge",
     "DependencyRejected",
     "Fault",
     "InvalidRequest",
@@ -34,6 +35,13 @@ class InvalidRequest(Fault):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
+
+
+class BodyTooLarge(Fault):
+    """More bytes than this process takes in one request."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is larger than {limit} bytes; send fewer or smaller memories at once")
 
 
 class NotFound(Fault):
