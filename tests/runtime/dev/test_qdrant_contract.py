@@ -355,3 +355,16 @@ async def test_point_id_that_is_no_uuid_is_400(shelf: Any) -> None:
     status, error = await refused(shelf.client.upsert(shelf.name, [point], wait=True))
     assert status == 400
     assert "not-a-uuid" in error
+
+
+async def test_sparse_statistics_can_be_those_of_one_tenant(shelf: Any) -> None:
+    """Term 15 is in one point of eight, but in one of four of its namespace: rarer is heavier."""
+    odd = models.Filter(must=[match("namespace", value="odd")])
+    query = models.SparseVector(indices=[15], values=[1.0])
+    scores = []
+    for params in (None, models.SearchParams(idf=models.IdfParams(corpus=odd))):
+        answer = await shelf.client.query_points(
+            shelf.name, query=query, using="terms", query_filter=odd, search_params=params
+        )
+        scores.append(answer.points[0].score)
+    assert scores[0] > scores[1]

@@ -82,8 +82,11 @@ def wait_until_ready(url: str, timeout: float = READY_SECONDS) -> None:
 
 @contextmanager
 def start(engine: Engine, *, port: int = 0, **options: Option) -> Iterator[RunningEngine]:
-    """Run an engine on the loopback (a free port unless one is given) for the length of the block."""
-    with start_command(engine_command(engine, "127.0.0.1", port, **options)) as running:
+    """Run an engine on the loopback (a free port unless one is given) for the length of the block.
+
+    It also ends when this process is killed. EngineFailedError holds what it said when it does not start.
+    """
+    with start_command(engine_command(engine, "127.0.0.1", port, parent=os.getpid(), **options)) as running:
         yield running
 
 

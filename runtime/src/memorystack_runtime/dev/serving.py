@@ -13,6 +13,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Never
@@ -42,6 +44,7 @@ EXIT_LOCKED: Final = 73
 """The data folder is in use by another process or cannot be written (sysexits: EX_CANTCREAT)."""
 
 GRACE_SECONDS: Final = 2
+PARENT_SECONDS: Final = 0.5
 
 
 class CannotStartError(Exception):
@@ -79,9 +82,10 @@ class CountingProtocol(HttpToolsProtocol):
 
 
 def add_address_options(parser: argparse.ArgumentParser) -> None:
-    """The two options that every engine has."""
+    """The options that every engine has."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--parent", type=int, help="process id; the engine ends when this is no longer its parent")
 
 
 def bind(engine: str, host: str, port: int) -> Listener:
@@ -104,8 +108,11 @@ def _bind_sentence(engine: str, host: str, port: int, error: OSError | OverflowE
     return f"{engine}: cannot listen on {host} port {port} ({error}); choose another --host or --port"
 
 
-def serve(app: ASGIApp, listener: Listener) -> None:
-    """Serve until SIGTERM or SIGINT, then give running requests 2 s; the URL is the first line of stdout."""
+def serve(app: ASGIApp, listener: Listener, parent: int | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then give running requests 2 s; the URL is the first line of stdout.
+
+    With `parent`, also until that process has gone: an engine must not outlive a starter that was killed.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -120,6 +127,8 @@ def serve(app: ASGIApp, listener: Listener) -> None:
     )
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     announce(listener)
     server = uvicorn.Server(config)
     with listener.socket:
@@ -131,6 +140,12 @@ def announce(listener: Listener) -> None:
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.write(f"{listener.url}\n")
         sys.stdout.flush()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> Never:

@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         listener = bind("embedder", options.host, options.port)
     except CannotStartError as error:
         finish(error)
-    serve(create_app(settings, options.dimensions), listener)
+    serve(create_app(settings, options.dimensions), listener, options.parent)
 
 
 if __name__ == "__main__":

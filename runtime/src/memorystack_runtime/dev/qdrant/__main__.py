@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     except CannotStartError as error:
         finish(error)
     app = create_app(store, flush_seconds=options.flush_seconds, idle_seconds=options.idle_seconds)
-    serve(app, listener)
+    serve(app, listener, options.parent)
 
 
 if __name__ == "__main__":

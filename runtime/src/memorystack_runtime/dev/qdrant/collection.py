@@ -32,7 +32,7 @@ CLIENT_ERRORS: Final = (
     "Wrong input",
     "Validation failed",
     "No range index",
-    "No index",
+    "No appropriate index",
     "Bad request",
     "Index required",
 )
