@@ -115,7 +115,7 @@ class Ledger:
         self._books: dict[tuple[str, str], _Book] = {}
         self._open: set[Ticket] = set()
         self._ring: deque[tuple[float, tuple[RevisionCounters, ...]]] = deque(maxlen=RING_LENGTH)
-        self._current = self._book("", Budgets())
+        self._current = _Book("", "", {})
 
     @property
     def in_flight(self) -> int:

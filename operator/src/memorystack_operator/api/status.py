@@ -20,9 +20,7 @@ __all__ = [
     "Phase",
     "Rejection",
     "RolloutRecord",
-    "RolloutStatus",
     "Stable",
-    "Status",
 ]
 
 

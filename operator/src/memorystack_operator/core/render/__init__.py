@@ -1,21 +1,37 @@
-"""Children of a stack. Placeholder of the seam: the builders replace it."""
+"""Every child of a stack, as manifests: one builder a kind, pure, with deterministic names.
+
+Knows: the resource and its status. Must not know: what is there already. Adding a kind means one file and one line here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.decision import Child
+from memorystack_operator.core.render.config_map import config_map
+from memorystack_operator.core.render.deployment import deployment, template_revision
+from memorystack_operator.core.render.disruption_budget import disruption_budget
+from memorystack_operator.core.render.service import service
+from memorystack_operator.core.render.service_account import service_account
 from memorystack_operator.core.state import Status
-from memorystack_runtime.contract import revision_of
 
-__all__ = ["render", "template_revision"]
+__all__ = ["CHILDREN", "Builder", "render", "template_revision"]
+
+Builder = Callable[[MemoryStack, Status], Child | None]
+
+CHILDREN: Final[tuple[Builder, ...]] = (
+    service_account,
+    config_map,  # before the pods, so that none starts without its flags
+    service,
+    disruption_budget,
+    deployment,
+)
 
 
 def render(stack: MemoryStack, status: Status) -> tuple[Child, ...]:
-    """Nothing yet."""
-    del stack, status
-    return ()
-
-
-def template_revision(stack: MemoryStack) -> str:
-    """Revision of the pod template."""
-    return revision_of(stack.spec.template, prefix="t1")
+    """All children, in the order in which they are applied; None before anything was adopted."""
+    if status.stable is None:
+        return ()
+    return tuple(child for build in CHILDREN if (child := build(stack, status)) is not None)
