@@ -100,20 +100,14 @@ async def test_latency_grows_with_the_items(embedder: httpx.AsyncClient) -> None
 async def test_requests_beyond_the_capacity_wait_in_order() -> None:
     with start("embedder", latency_ms=15, item_latency_ms=0, capacity=2) as engine:
         async with httpx.AsyncClient(base_url=engine.url) as client:
-            ended: list[int] = []
-
-            async def ask(number: int) -> None:
-                await embed(client, f"text {number}")
-                ended.append(number)
-
             tasks = []
             for number in range(8):
-                tasks.append(asyncio.create_task(ask(number)))
+                tasks.append(asyncio.create_task(embed(client, f"text {number}")))
                 while (await client.get("/stats")).json()["requests"] <= number:  # arrivals in order
                     pass
-            await asyncio.gather(*tasks)
+            answers = await asyncio.gather(*tasks)
             stats = (await client.get("/stats")).json()
-    assert ended == sorted(ended)
+    assert [int(answer.headers["x-request-id"]) for answer in answers] == list(range(1, 9))
     assert stats["max_in_flight"] == 2
     assert stats["requests"] == stats["items"] == 8
     assert stats["in_flight"] == stats["queue_length"] == 0

@@ -144,6 +144,9 @@ async def test_hybrid_query_takes_weights_and_dbsf(shelf: Any) -> None:
     weighed = models.RrfQuery(rrf=models.Rrf(k=60, weights=[1.0, 0.0]))
     by_meaning = await shelf.client.query_points(shelf.name, prefetch=hybrid("odd"), query=weighed, limit=1)
     assert ids(by_meaning.points) == [1]
+    plain = models.RrfQuery(rrf=models.Rrf(k=1))
+    ranked = await shelf.client.query_points(shelf.name, prefetch=hybrid("odd"), query=plain, limit=1)
+    assert ids(ranked.points) == [5]
     dbsf = models.FusionQuery(fusion=models.Fusion.DBSF)
     answer = await shelf.client.query_points(shelf.name, prefetch=hybrid("odd"), query=dbsf, limit=10)
     assert {point.id for point in answer.points} == {1, 3, 5, 7}
@@ -362,7 +365,7 @@ async def test_sparse_statistics_can_be_those_of_one_tenant(shelf: Any) -> None:
     odd = models.Filter(must=[match("namespace", value="odd")])
     query = models.SparseVector(indices=[15], values=[1.0])
     scores = []
-    for params in (None, models.SearchParams(idf=models.IdfParams(corpus=odd))):
+    for params in (None, models.SearchParams(idf=models.IdfCorpusParams(corpus=odd))):
         answer = await shelf.client.query_points(
             shelf.name, query=query, using="terms", query_filter=odd, search_params=params
         )

@@ -153,7 +153,7 @@ def test_search_parameters_are_understood(collection: httpx.Client) -> None:
     body = {
         "query": {"nearest": {"indices": [2], "values": [1.0]}},
         "using": "terms",
-        "params": {"exact": True, "hnsw_ef": 10, "indexed_only": False},
+        "params": {"exact": True, "hnsw_ef": 10, "indexed_only": False, "idf": "global"},
         "with_payload": {"include": ["n"]},
         "with_vector": True,
     }

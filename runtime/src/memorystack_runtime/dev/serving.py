@@ -155,7 +155,6 @@ def _leave(_signal: int, _frame: FrameType | None) -> Never:
 
 
 def finish(error: CannotStartError) -> Never:
-    """Say the one sentence and leave with its code, past the interpreter's teardown of a half-open engine."""
+    """Say the one sentence and leave with its code."""
     sys.stderr.write(f"{error}\n")
-    sys.stderr.flush()
-    os._exit(error.code)
+    sys.exit(error.code)

@@ -38,6 +38,7 @@ class Embedder:
         self.faults = Faults(settings.failure)
         self.changed = asyncio.Event()
         self.requests = 0
+        self.served = 0
         self.items = 0
 
     def change(self, body: bytes) -> None:
@@ -65,9 +66,11 @@ class Embedder:
     async def _serve(self, asked: EmbeddingsRequest, *, longer: int) -> Response:
         loop = asyncio.get_running_loop()
         count = len(asked.texts)
+        self.served += 1
+        turn = {"x-request-id": str(self.served)}
         until = loop.time() + (self.settings.latency_ms + self.settings.item_latency_ms * count) / 1000
         vectors = [embed(text, asked.dimensions + longer) for text in asked.texts]
-        answer = _answer(asked, vectors)
+        answer = _answer(asked, vectors, turn)
         self.items += count
         await asyncio.sleep(max(0.0, until - loop.time()))
         return answer
@@ -126,14 +129,15 @@ def create_app(settings: Settings, dimensions: int) -> Starlette:
     )
 
 
-def _answer(asked: EmbeddingsRequest, vectors: list[Vector]) -> Response:
+def _answer(asked: EmbeddingsRequest, vectors: list[Vector], headers: dict[str, str]) -> Response:
+    """`x-request-id` is the turn in which the request was let in: it shows the order of the queue."""
     data = [
         {"object": "embedding", "index": index, "embedding": _base64(vector) if asked.base64 else vector}
         for index, vector in enumerate(vectors)
     ]
     tokens = sum(count_tokens(text) for text in asked.texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return _json({"object": "list", "data": data, "model": asked.model, "usage": usage})
+    return _json({"object": "list", "data": data, "model": asked.model, "usage": usage}, 200, headers)
 
 
 def _base64(vector: Vector) -> str:

@@ -45,20 +45,16 @@ def embed(text: str, dimensions: int) -> Vector:
     if not words:
         words = [text]
     counts = Counter(words)
-    vector = np.zeros(dimensions, dtype=np.float64)
     buckets: list[npt.NDArray[np.int64]] = []
     weights: list[npt.NDArray[np.float64]] = []
     for word, count in counts.items():
         features, values = _word(word, dimensions)
         buckets.append(features)
         weights.append(values * (1.0 + math.log(count)) if count > 1 else values)
-    vector += np.bincount(np.concatenate(buckets), np.concatenate(weights), minlength=dimensions)
+    vector = _summed(np.concatenate(buckets), np.concatenate(weights), dimensions)
     if len(words) > 1:
         vector += _pairs(words, dimensions)
-    length = float(np.linalg.norm(vector))
-    if length == 0.0:  # every feature cancelled: still a direction of its own
-        vector[crc32(text.encode()) % dimensions] = length = 1.0
-    return (vector / length).astype(np.float32)
+    return (vector / (np.linalg.norm(vector) or 1.0)).astype(np.float32)
 
 
 def count_tokens(text: str) -> int:
@@ -92,7 +88,14 @@ def _pairs(words: list[str], dimensions: int) -> npt.NDArray[np.float64]:
     weights = np.minimum(damp[:-1], damp[1:]) * PAIR_WEIGHT
     signs = np.where(mixed >> np.uint64(63), 1.0, -1.0)
     buckets = (mixed % np.uint64(dimensions)).astype(np.int64)
-    return np.bincount(buckets, signs * weights, minlength=dimensions).astype(np.float64, copy=False)
+    return _summed(buckets, signs * weights, dimensions)
+
+
+def _summed(
+    buckets: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], dimensions: int
+) -> npt.NDArray[np.float64]:
+    """Weights added up per bucket."""
+    return np.bincount(buckets, weights, minlength=dimensions).astype(np.float64, copy=False)
 
 
 @lru_cache(maxsize=32_768)

@@ -156,7 +156,9 @@ def _params(value: object) -> edge.SearchParams | None:
 
 
 def _idf(value: object) -> edge.IdfParams | None:
-    return None if value is None else edge.IdfParams(optional_filter(mapping(value, "params.idf").get("corpus")))
+    if value is None or isinstance(value, str):  # a name means: of the whole collection
+        return None
+    return edge.IdfParams(optional_filter(mapping(value, "params.idf").get("corpus")))
 
 
 def _limit(body: Json, default: int) -> int:
