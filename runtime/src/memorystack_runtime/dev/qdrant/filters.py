@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import qdrant_edge as edge
 
 from .body import Json, QdrantError, items, mapping, number, point_id, text, whole
@@ -111,15 +112,14 @@ def _match(key: str, value: Json) -> Any:
         raise QdrantError.format(f"match on `{key}` cannot compare with {asked!r}") from None
 
 
-def _truth(value: bool) -> Any:
-    """The engine's binding takes Python's True for the integer 1, numpy's for what it is."""
-    import numpy as np  # noqa: PLC0415  # 20 MB that a collection without flags need not pay
-
-    return np.bool_(value)
+def _match_value(asked: Any) -> edge.MatchValue:
+    # The engine's binding takes Python's True for the integer 1, and numpy's for what it is.
+    value: Any = np.bool_(asked) if isinstance(asked, bool) else asked
+    return edge.MatchValue(value)
 
 
 MATCHES: dict[str, Callable[[Any], object]] = {
-    "value": lambda asked: edge.MatchValue(_truth(asked) if isinstance(asked, bool) else asked),
+    "value": _match_value,
     "any": edge.MatchAny,
     "except": edge.MatchExcept,
     "text": edge.MatchText,
