@@ -1,0 +1,104 @@
+"""One supervised process: started on a leash, watched, started again when it dies, ended in order.
+
+Knows: a command and its log file. Must not know: whether it is a pod or an engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from memorystack_operator.local.leash import on_leash
+
+__all__ = ["Daemon"]
+
+BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+CALM_SECONDS: Final = 30.0
+"""A process that lived so long did not die of its start: the backoff begins again."""
+LOG_BYTES: Final = 5 << 20
+_log = structlog.get_logger(__name__)
+
+
+class Daemon:
+    """`restarts` counts how often it died by itself."""
+
+    def __init__(self, name: str, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self.restarts = 0
+        self.started_at = 0.0
+        self._argv = list(argv)
+        self._env = dict(env) if env is not None else None
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self._ending = False
+        self._quick_deaths = 0
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """None while it is not running."""
+        process = self._process
+        return process.pid if process and process.returncode is None else None
+
+    async def start(self) -> None:
+        """Starts it and keeps it alive."""
+        await self._spawn()
+        self._watch = asyncio.create_task(self._keep_alive())
+
+    async def stop(self, grace: float) -> None:
+        """SIGTERM, and SIGKILL after `grace` seconds."""
+        self._ending = True
+        process = self._process
+        if process and process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(grace):
+                    await process.wait()
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if self._watch:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+
+    def last_line(self) -> str:
+        """What it said last, for an error message."""
+        with suppress(OSError):
+            lines = self._log.read_text(errors="replace").splitlines()
+            return next((line for line in reversed(lines) if line.strip()), "")
+        return ""
+
+    async def _spawn(self) -> None:
+        if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
+            self._log.replace(self._log.with_suffix(".old.log"))
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *on_leash(self._argv), env=self._env, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.started_at = time.time()
+
+    async def _keep_alive(self) -> None:
+        while self._process is not None:
+            code = await self._process.wait()
+            if self._ending:
+                return
+            calm = time.time() - self.started_at > CALM_SECONDS
+            self._quick_deaths = 0 if calm else self._quick_deaths + 1
+            pause = BACKOFF_SECONDS[min(self._quick_deaths, len(BACKOFF_SECONDS) - 1)]
+            _log.warning("process_died", name=self.name, code=code, said=self.last_line(), again_in_seconds=pause)
+            await asyncio.sleep(pause)
+            self.restarts += 1
+            try:
+                await self._spawn()
+            except OSError as error:
+                _log.error("process_not_started", name=self.name, why=str(error))
+                return

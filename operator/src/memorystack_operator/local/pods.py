@@ -1,0 +1,102 @@
+"""A rendered Deployment as processes understand it: variables, and files where volumes would be mounted.
+
+Knows: the manifests that `core.render` makes. Must not know: processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from memorystack_operator.core import Child
+from memorystack_operator.local.errors import CannotStart
+from memorystack_operator.local.state import write_atomically
+
+__all__ = ["Identity", "PodTemplate", "Secrets", "environment_of", "template_of", "write_files"]
+
+Secrets = Mapping[str, Mapping[str, bytes]]
+"""Secret name -> key -> value."""
+TMP: Final = "/tmp"  # noqa: S108 -- the mount path inside a rendered pod
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the downward API would tell a pod."""
+
+    name: str
+    uid: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class PodTemplate:
+    """What a pod of the Deployment is made of."""
+
+    variables: tuple[Mapping[str, Any], ...]
+    mounts: Mapping[str, str]
+    """Volume name -> mount path."""
+    volumes: Mapping[str, Mapping[str, Any]]
+    replicas: int = field(compare=False, default=1)
+
+
+def template_of(deployment: Child) -> PodTemplate:
+    """From a manifest of `core.render`."""
+    spec = deployment["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    return PodTemplate(
+        variables=tuple(container["env"]),
+        mounts={m["name"]: m["mountPath"] for m in container["volumeMounts"]},
+        volumes={v["name"]: v for v in pod["volumes"]},
+        replicas=spec["replicas"],
+    )
+
+
+def environment_of(template: PodTemplate, who: Identity, secrets: Secrets) -> dict[str, str]:
+    """The container's variables, with paths of mounted volumes turned into the pod's own folder. Raises CannotStart."""
+    found = {}
+    for variable in template.variables:
+        value = variable.get("value")
+        if value is None:
+            value = _referred(variable["valueFrom"], who, secrets)
+        for name, path in template.mounts.items():
+            if value == path or value.startswith(path + "/"):
+                value = str(who.folder / name) + value[len(path) :]
+        found[variable["name"]] = value
+    return found
+
+
+def write_files(template: PodTemplate, who: Identity, secrets: Secrets) -> None:
+    """Makes the volumes' folders, and writes those of Secrets, readable by the owner alone."""
+    for name in template.mounts:
+        folder = who.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        secret = template.volumes[name].get("secret")
+        if secret is None:
+            continue
+        for item in secret["items"]:
+            value = _key(secrets, secret["secretName"], item["key"])
+            write_atomically(folder / item["path"], value, mode=0o600)
+
+
+def _referred(source: Mapping[str, Any], who: Identity, secrets: Secrets) -> str:
+    if "fieldRef" in source:
+        return {"metadata.name": who.name, "metadata.uid": who.uid}[source["fieldRef"]["fieldPath"]]
+    ref = source["secretKeyRef"]
+    return _key(secrets, ref["name"], ref["key"])
+
+
+def _key(secrets: Secrets, name: str, key: str) -> str:
+    try:
+        return secrets[name][key].decode()
+    except KeyError:
+        msg = (
+            f"the Secret {name} with the key {key} is missing: add a Secret document to the same file, "
+            f"or a file secrets/{name}/{key} to the state folder"
+        )
+        raise CannotStart(msg) from None
+    except UnicodeDecodeError:
+        msg = f"the Secret {name}, key {key}, is not text"
+        raise CannotStart(msg) from None

@@ -1,0 +1,34 @@
+"""Free ports on the loopback, and whether a wanted one is free. Knows sockets only."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import closing
+
+from memorystack_operator.local.errors import CannotStart
+
+__all__ = ["address_of", "check_port", "free_port"]
+
+
+def address_of(index: int) -> str:
+    """Pod number `index` (from 0) on its own loopback address where the system has more than one: 127.0.0.2, .3, ..."""
+    return f"127.0.0.{2 + index % 250}" if sys.platform == "linux" else "127.0.0.1"
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on now."""
+    with closing(socket.socket()) as one:
+        one.bind((host, 0))
+        return int(one.getsockname()[1])
+
+
+def check_port(host: str, port: int, option: str) -> None:
+    """Raises CannotStart naming the port and the option that moves it."""
+    with closing(socket.socket()) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((host, port))
+        except OSError as error:
+            msg = f"port {port} on {host} cannot be used ({error.strerror}): free it, or choose another with {option}"
+            raise CannotStart(msg) from None

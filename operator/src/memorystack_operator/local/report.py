@@ -1,0 +1,201 @@
+"""What a running stack looks like now, as one value for the live view, `status` and the demo.
+
+Knows: status, pods and their counters. Must not know: how it is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from memorystack_operator.core import Status
+from memorystack_operator.core.latency import quantile_ms
+from memorystack_operator.core.limits import limits_of
+from memorystack_operator.local.machine import Headroom
+from memorystack_operator.local.source import Source
+from memorystack_operator.local.supervisor import LocalPod
+from memorystack_runtime.contract import LADDER_MS, Counters, EvidenceReport, Operation
+
+__all__ = ["ArmView", "EventLine", "PodView", "Question", "Report", "make_report", "read_events", "read_report"]
+
+
+class View(BaseModel):
+    """camelCase in JSON."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class PodView(View):
+    name: str
+    address: str
+    internal_url: str
+    ready: bool
+    arm: str
+    flags: str
+    restarts: int
+    lag_ms: float
+
+
+class ArmView(View):
+    """One operation on one arm, over the requests admitted under that arm's flags."""
+
+    operation: str
+    arm: str
+    requests: int
+    bad: int
+    p95_ms: float | None
+    budget_ms: int | None
+
+
+class Question(View):
+    """Evidence so far: log e over the log threshold, 0 to 1."""
+
+    operation: str
+    name: str
+    fraction: float
+    holds: bool
+
+
+class EventLine(View):
+    at: str
+    type: str
+    reason: str
+    message: str
+
+
+class Report(View):
+    """Everything a person may want to see at a glance."""
+
+    name: str
+    file: str
+    gateway: str
+    at: datetime
+    status: Status
+    refusal: str = ""
+    """Why the last save was refused."""
+    problem: str = ""
+    """Why pods cannot be started."""
+    pods: tuple[PodView, ...] = ()
+    arms: tuple[ArmView, ...] = ()
+    share: float = 0.0
+    """Of the requests since the flip, those that the canary served."""
+    questions: tuple[Question, ...] = ()
+    headroom: Headroom = Headroom()
+    engines: dict[str, str] = {}
+
+
+def make_report(
+    source: Source,
+    status: Status,
+    pods: Sequence[LocalPod],
+    reports: Mapping[str, EvidenceReport | None],
+    **rest: Any,
+) -> Report:
+    """`rest` are further fields of Report."""
+    canaries = status.rollout.pods if status.rollout else ()
+    return Report(
+        name=source.stack.metadata.name,
+        at=datetime.now(UTC),
+        status=status,
+        refusal=source.refusal,
+        pods=tuple(_pod(p, reports.get(p.name), p.name in canaries) for p in pods),
+        arms=_arms(source, status, reports),
+        share=_share(status),
+        questions=_questions(source, status),
+        **rest,
+    )
+
+
+def read_report(path: Path) -> Report | None:
+    """The last one that `up` wrote."""
+    try:
+        return Report.model_validate_json(path.read_text())
+    except (OSError, ValidationError):
+        return None
+
+
+def read_events(path: Path, last: int) -> list[EventLine]:
+    """The newest `last` events, oldest first."""
+    try:
+        lines = path.read_text().splitlines()[-last:]
+        return [EventLine.model_validate(json.loads(line)) for line in lines if line]
+    except (OSError, ValueError):
+        return []
+
+
+def _pod(pod: LocalPod, report: EvidenceReport | None, canary: bool) -> PodView:
+    return PodView(
+        name=pod.name,
+        address=f"{pod.host}:{pod.port}",
+        internal_url=pod.internal_url,
+        ready=pod.ready,
+        arm="canary" if canary else "stable",
+        flags=report.flags if report else "",
+        restarts=pod.daemon.restarts,
+        lag_ms=report.event_loop_lag_ms if report else 0.0,
+    )
+
+
+def _arms(source: Source, status: Status, reports: Mapping[str, EvidenceReport | None]) -> tuple[ArmView, ...]:
+    if status.stable is None:
+        return ()
+    budgets = source.stack.spec.rollout.wire_budgets()
+    revisions = {"stable": status.stable.revision}
+    if status.rollout and status.rollout.flags_on:
+        revisions["canary"] = status.rollout.revision
+    made = []
+    for operation, budget in budgets.p95_ms.items():
+        for arm, revision in revisions.items():
+            total = _total(reports, operation, revision)
+            made.append(
+                ArmView(
+                    operation=operation,
+                    arm=arm,
+                    requests=total.requests,
+                    bad=total.bad,
+                    p95_ms=quantile_ms(total),
+                    budget_ms=budget,
+                )
+            )
+    return tuple(made)
+
+
+def _total(reports: Mapping[str, EvidenceReport | None], operation: Operation, revision: str) -> Counters:
+    found = [
+        c.operations[operation]
+        for r in reports.values()
+        if r
+        for c in r.counters
+        if c.flags == revision and operation in c.operations
+    ]
+    over = [sum(c.over[i] for c in found) for i in range(len(LADDER_MS))]
+    return Counters(requests=sum(c.requests for c in found), bad=sum(c.bad for c in found), over=tuple(over))
+
+
+def _share(status: Status) -> float:
+    failures = status.rollout.failures if status.rollout else None
+    if failures is None:
+        return 0.0
+    total = failures.canary_requests + failures.stable_requests
+    return round(failures.canary_requests / total, 3) if total else 0.0
+
+
+def _questions(source: Source, status: Status) -> tuple[Question, ...]:
+    if status.rollout is None:
+        return ()
+    limits = limits_of(source.stack.spec)
+    made = []
+    for operation, evidence in status.rollout.evidence.items():
+        findings = evidence.findings(*limits)
+        for name in ("over", "worse", "within", "better"):
+            finding = getattr(findings, name)
+            made.append(
+                Question(operation=operation, name=name, fraction=round(finding.fraction, 3), holds=finding.holds)
+            )
+    return tuple(made)

@@ -1,0 +1,207 @@
+"""Makes processes equal to the Deployment: as many as asked for, of its newest template, started again when they die.
+
+Knows: processes, readiness and rolling over. Must not know: flags' meaning or rollouts; it carries leases to files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import httpx
+import structlog
+
+from memorystack_operator.core import Child
+from memorystack_operator.local.daemon import Daemon
+from memorystack_operator.local.errors import CannotStart
+from memorystack_operator.local.pods import Identity, PodTemplate, Secrets, environment_of, template_of, write_files
+from memorystack_operator.local.ports import address_of, free_port
+from memorystack_operator.local.remains import record
+from memorystack_operator.local.state import StateFolder, write_atomically
+from memorystack_runtime.contract import LEASE_FILE, FlagLease
+
+__all__ = ["LocalPod", "Supervisor"]
+
+TICK_SECONDS: Final = 0.1
+GRACE_SECONDS: Final = 12.0
+RUNTIME: Final = (sys.executable, "-m", "memorystack_runtime.app")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False)
+class LocalPod:
+    """A process that stands for a pod."""
+
+    index: int
+    who: Identity
+    host: str
+    port: int
+    internal_port: int
+    template: PodTemplate
+    daemon: Daemon
+    created_at: datetime
+    ready: bool = False
+    lease: FlagLease | None = None
+    going: bool = False
+
+    @property
+    def name(self) -> str:
+        """Unique among the stack's pods."""
+        return self.who.name
+
+    @property
+    def internal_url(self) -> str:
+        """The second port."""
+        return f"http://{self.host}:{self.internal_port}"
+
+
+class Supervisor:
+    """The pods of one stack. `overrides` are variables that local engines replace."""
+
+    def __init__(self, folder: StateFolder, name: str, overrides: Mapping[str, str], wake: asyncio.Event) -> None:
+        self.pods: list[LocalPod] = []
+        self.problem = ""
+        self.secrets: Secrets = {}
+        self._folder = folder
+        self._name = name
+        self._overrides = dict(overrides)
+        self._wake = wake
+        self._template: PodTemplate | None = None
+        self._config: Mapping[str, str] = {}
+        self._client = httpx.AsyncClient(timeout=2.0, trust_env=False)
+        self._stops: set[asyncio.Task[None]] = set()
+
+    def apply(self, children: tuple[Child, ...]) -> None:
+        """What is wanted from now on; files change at once, processes as the ticks go."""
+        for child in children:
+            if child["kind"] == "ConfigMap" and child["data"] != self._config:
+                self._config = dict(child["data"])
+                for pod in self.pods:
+                    self._write_config(pod)
+            if child["kind"] == "Deployment":
+                self._template = template_of(child)
+
+    def lend(self, flags: Mapping[str, FlagLease]) -> None:
+        """Each pod's lease file holds what is named for it, or nothing."""
+        for pod in self.pods:
+            lease = flags.get(pod.name)
+            if lease != pod.lease:
+                pod.lease = lease
+                text = lease.model_dump_json(by_alias=True) if lease else ""
+                write_atomically(pod.who.folder / "config" / LEASE_FILE, text)
+
+    @property
+    def settled(self) -> bool:
+        """Every wanted pod runs the newest template, and none is on its way out."""
+        wanted = self._template
+        current = [p for p in self.pods if p.template == wanted and not p.going]
+        return wanted is not None and len(current) == wanted.replicas == len(self.pods)
+
+    async def run(self) -> None:
+        """Ticks for ever."""
+        while True:
+            try:
+                await self._tick()
+                self.problem = ""
+            except (CannotStart, OSError) as error:
+                if str(error) != self.problem:
+                    _log.error("pods_not_started", why=str(error))
+                self.problem = str(error)
+                await asyncio.sleep(1)
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def stop(self) -> None:
+        """Drains all pods."""
+        self._publish([])
+        await asyncio.gather(*(pod.daemon.stop(GRACE_SECONDS) for pod in self.pods), *self._stops)
+        self.pods.clear()
+        await self._client.aclose()
+
+    async def _tick(self) -> None:
+        await asyncio.gather(*(self._look(pod) for pod in self.pods))
+        self._publish(self.pods)
+        template = self._template
+        if template is None:
+            return
+        current = [p for p in self.pods if p.template == template and not p.going]
+        old = [p for p in self.pods if p.template != template and not p.going]
+        surge = 1 if old else 0
+        if len(current) < template.replicas and len(current) + len(old) < template.replicas + surge:
+            await self._start(template)
+        elif old and sum(p.ready for p in current) + len(old) > template.replicas:
+            # Never fewer ready pods than asked for: an old one goes only when a new one has taken its place.
+            self._retire(next((p for p in old if not p.ready), old[0]))
+        elif len(current) > template.replicas:
+            # The youngest goes, but not the one that carries the flags.
+            self._retire(max(current, key=lambda p: (p.lease is None, p.created_at)))
+
+    async def _start(self, template: PodTemplate) -> None:
+        used = {p.index for p in self.pods}
+        index = next(i for i in range(len(used) + 1) if i not in used)
+        name = f"{self._name}-{index}"
+        who = Identity(name, str(uuid.uuid4()), self._folder.pods / name)
+        write_files(template, who, self.secrets)
+        host = address_of(index)
+        port, internal = free_port(host), free_port(host)
+        own = {
+            "MEMORYSTACK_HOST": host,
+            "MEMORYSTACK_PORT": str(port),
+            "MEMORYSTACK_INTERNAL_PORT": str(internal),
+        }
+        env = {**os.environ, **environment_of(template, who, self.secrets), **self._overrides, **own}
+        daemon = Daemon(name, RUNTIME, self._folder.logs / f"{name}.log", env)
+        pod = LocalPod(index, who, host, port, internal, template, daemon, datetime.now(UTC))
+        (who.folder / "config" / LEASE_FILE).unlink(missing_ok=True)
+        self._write_config(pod)
+        await daemon.start()
+        self.pods.append(pod)
+        self._record()
+
+    def _retire(self, pod: LocalPod) -> None:
+        """It leaves the gateway first, then drains."""
+        pod.going, pod.ready = True, False
+        self._publish(self.pods)
+
+        async def end() -> None:
+            await asyncio.sleep(0.3)  # the gateway reads its list twenty times a second
+            await pod.daemon.stop(GRACE_SECONDS)
+            self.pods.remove(pod)
+            self._wake.set()
+
+        task = asyncio.create_task(end())
+        self._stops.add(task)
+        task.add_done_callback(self._stops.discard)
+
+    async def _look(self, pod: LocalPod) -> None:
+        if pod.going:
+            return
+        ready = False
+        if pod.daemon.pid is not None:
+            with suppress(httpx.HTTPError):
+                # A pod that is up is asked for its liveness only: its dependencies are the stack's matter, not its own.
+                path = "/healthz" if pod.ready else "/readyz"
+                ready = (await self._client.get(pod.internal_url + path)).is_success
+        if ready != pod.ready:
+            pod.ready = ready
+            self._record()
+            self._wake.set()
+
+    def _write_config(self, pod: LocalPod) -> None:
+        for name, text in self._config.items():
+            write_atomically(pod.who.folder / "config" / name, text)
+
+    def _publish(self, pods: list[LocalPod]) -> None:
+        lines = "".join(f"{p.host}:{p.port}\n" for p in pods if p.ready)
+        path = self._folder.backends
+        if not path.exists() or path.read_text() != lines:
+            write_atomically(path, lines)
+
+    def _record(self) -> None:
+        record(self._folder.remains, [p.daemon.pid for p in self.pods if p.daemon.pid])

@@ -1,0 +1,84 @@
+"""Gather, decide, write the status, make the world so. The same loop on Kubernetes and on one machine.
+
+Knows: the order and why. Must not know: how anything is decided, or what the world is made of. The status is the
+write-ahead log: it is on record before anything follows from it, so a crash anywhere is healed by running again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from memorystack_operator.core import Event, Status, decide
+from memorystack_operator.shell.cluster import Cluster, Conflict
+
+__all__ = ["Reconciler", "run"]
+
+GONE: Final = timedelta(seconds=5)
+FIRST_BACKOFF: Final = 0.5
+LONGEST_BACKOFF: Final = 30.0
+_log = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """One stack. Between records the newest status is held in memory, so that counts are not written each second."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._held: tuple[Status, str] | None = None
+        self._untold: tuple[Event, ...] = ()
+        self._history = False
+
+    async def step(self) -> timedelta:
+        """One round; how long the next may wait. Raises what the cluster raises, Conflict included."""
+        found = await self._cluster.stack()
+        if found is None:
+            return GONE
+        stack, recorded, version = found
+        status = self._held[0] if self._held and self._held[1] == version else recorded
+        seen = await self._cluster.observe(stack, history=self._history)
+        decision = decide(stack, status, seen, self._cluster.now())
+        if decision.persist:
+            version = await self._cluster.write_status(stack, decision.status, version)
+        self._held, self._history = (decision.status, version), decision.history
+        self._untold += decision.events
+        await self._cluster.apply(stack, decision.children)
+        await self._cluster.lend(stack, decision.pod_flags)
+        # Told last: an event says what has been done, and is not lost when doing it had to be tried twice.
+        await self._cluster.tell(stack, self._untold)
+        self._untold = ()
+        return decision.requeue_after
+
+    @property
+    def status(self) -> Status | None:
+        """The newest status, on record or not."""
+        return self._held[0] if self._held else None
+
+
+async def run(
+    reconciler: Reconciler, wake: asyncio.Event, after: Callable[[Status], Awaitable[None]] | None = None
+) -> None:
+    """Rounds for ever: after `requeue_after`, or as soon as `wake` is set. A failing round is tried again, ever later."""
+    backoff = FIRST_BACKOFF
+    while True:
+        wake.clear()
+        try:
+            pause = (await reconciler.step()).total_seconds()
+            backoff = FIRST_BACKOFF
+            if after and reconciler.status:
+                await after(reconciler.status)
+        except Conflict:
+            pause = 0.0
+        except Exception as error:
+            # The loop must outlive whatever one round meets: a full disk, an API server that is away.
+            _log.exception("reconcile_failed", error=str(error), again_in_seconds=backoff)
+            pause, backoff = backoff, min(LONGEST_BACKOFF, 2 * backoff)
+        try:
+            async with asyncio.timeout(pause):
+                await wake.wait()
+        except TimeoutError:
+            continue
