@@ -61,11 +61,16 @@ def environment_of(template: PodTemplate, who: Identity, secrets: Secrets) -> di
         value = variable.get("value")
         if value is None:
             value = _referred(variable["valueFrom"], who, secrets)
-        for name, path in template.mounts.items():
-            if value == path or value.startswith(path + "/"):
-                value = str(who.folder / name) + value[len(path) :]
-        found[variable["name"]] = value
+        found[variable["name"]] = _in_folder(value, template, who)
     return found
+
+
+def _in_folder(value: str, template: PodTemplate, who: Identity) -> str:
+    """A path under a mount is one under the pod's folder; each value is looked at once, as a folder may lie in another."""
+    for name, path in template.mounts.items():
+        if value == path or value.startswith(path + "/"):
+            return str(who.folder / name) + value[len(path) :]
+    return value
 
 
 def write_files(template: PodTemplate, who: Identity, secrets: Secrets) -> None:
