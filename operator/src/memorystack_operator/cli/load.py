@@ -1,0 +1,138 @@
+"""`memorystack load`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import signal
+import socket
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import click
+
+from memorystack_operator.cli.doors import said_plainly
+from memorystack_operator.cli.traffic import Plan, Summary, Traffic, from_folder, from_topics
+from memorystack_operator.local.errors import CannotStart
+
+__all__ = ["check_target", "load"]
+
+
+@click.command()
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Base URL of the API.")
+@click.option("--recalls", default=35.0, show_default=True, help="Recalls a second.")
+@click.option("--stores", default=8.0, show_default=True, help="Stores a second.")
+@click.option("--repeat", default=0.3, show_default=True, help="Share of recalls that were asked lately.")
+@click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(0.1, 3600), help="How long.")
+@click.option("--from", "source", default="topics", show_default=True, help="A folder of text, or Python's own topics.")
+@click.option("--chunks", default="2-8", show_default=True, help="Chunks of a document, as FEWEST-MOST.")
+@click.option(
+    "--connection", type=click.Choice(["per-request", "keep-alive"]), default="per-request", show_default=True
+)
+@click.option(
+    "--api-key", default="", envvar="MEMORYSTACK_API_KEY", help="Sent as X-API-Key.  [env: MEMORYSTACK_API_KEY]"
+)
+@click.option("--budget-ms", default=250.0, show_default=True, help="What counts as over budget in the summary.")
+@click.option("--seed", default=1, show_default=True, help="The same seed sends the same requests.")
+@click.option("--allow-remote", is_flag=True, help="Also to addresses beyond this machine: only where you may.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the summary there as JSON.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@said_plainly
+def load(
+    url: str,
+    recalls: float,
+    stores: float,
+    repeat: float,
+    seconds: float,
+    source: str,
+    chunks: str,
+    connection: Literal["per-request", "keep-alive"],
+    api_key: str,
+    budget_ms: float,
+    seed: int,
+    allow_remote: bool,
+    report: Path | None,
+    output: Literal["text", "json"],
+) -> None:
+    """Send mixed store and recall traffic at a rate, from real text.
+
+    The loop is open: requests leave at their rate whether or not earlier ones have come back. It is bounded in time and
+    in requests in flight; what that bound kept back is counted as dropped.
+
+    \b
+      memorystack load --api-key memorystack-demo-key --seconds 30
+
+    Exit codes: 0 sent, 1 cannot start or every request failed.
+    """
+    if not allow_remote:
+        check_target(url)
+    fewest, most = _range(chunks)
+    plan = Plan(
+        url=url.rstrip("/"),
+        recalls_per_second=recalls,
+        stores_per_second=stores,
+        repeat=repeat,
+        seconds=seconds,
+        fewest_chunks=fewest,
+        most_chunks=most,
+        keep_alive=connection == "keep-alive",
+        api_key=api_key,
+        budget_ms=budget_ms,
+        seed=seed,
+    )
+    corpus = from_topics() if source == "topics" else from_folder(Path(source))
+    summary = asyncio.run(_run(Traffic(plan, corpus), output))
+    if report:
+        report.write_text(json.dumps(asdict(summary), indent=2) + "\n")
+    _tell(summary, output, last=True)
+    sent = summary.recall.sent + summary.store.sent
+    if sent and sent == summary.recall.failed + summary.store.failed:
+        msg = f"every request failed ({', '.join(summary.statuses)}): is the stack up at {url}, and the key right?"
+        raise CannotStart(msg)
+
+
+def check_target(url: str) -> None:
+    """Load goes to this machine. Raises CannotStart for any other address."""
+    host = urlsplit(url).hostname
+    if urlsplit(url).scheme not in ("http", "https") or not host:
+        msg = f"--url {url}: write http://host:port"
+        raise CannotStart(msg)
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        found = set()
+    if not found or not all(ipaddress.ip_address(address).is_loopback for address in found):
+        msg = f"--url {url}: not an address of this machine; --allow-remote sends load there, if you may"
+        raise CannotStart(msg)
+
+
+async def _run(traffic: Traffic, output: str) -> Summary:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return await traffic.run(stop, lambda summary: _tell(summary, output))
+
+
+def _tell(summary: Summary, output: str, *, last: bool = False) -> None:
+    if output == "json":
+        if last:
+            click.echo(json.dumps(asdict(summary)))
+        return
+    parts = [
+        f"{name} {one.sent} sent, p50 {one.p50_ms:.0f} p95 {one.p95_ms:.0f} p99 {one.p99_ms:.0f} ms, "
+        f"{100 * one.over_budget_share:.1f} % over budget, {one.failed} failed"
+        for name, one in (("recall", summary.recall), ("store", summary.store))
+    ]
+    dropped = f"; {summary.dropped} dropped" if summary.dropped else ""
+    click.echo(f"{summary.seconds:6.1f} s  {'; '.join(parts)}{dropped}")
+
+
+def _range(text: str) -> tuple[int, int]:
+    fewest, _, most = text.partition("-")
+    if not (fewest.isdecimal() and most.isdecimal() and 1 <= int(fewest) <= int(most) <= 1000):
+        msg = f"--chunks {text}: write FEWEST-MOST, as 2-8"
+        raise CannotStart(msg)
+    return int(fewest), int(most)
