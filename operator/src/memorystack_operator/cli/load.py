@@ -7,6 +7,7 @@ import ipaddress
 import json
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ import click
 from memorystack_operator.cli.doors import said_plainly
 from memorystack_operator.cli.traffic import Plan, Summary, Traffic, from_folder, from_topics
 from memorystack_operator.local.errors import CannotStart
+from memorystack_operator.local.state import write_atomically
 
 __all__ = ["check_target", "load"]
 
@@ -39,6 +41,9 @@ __all__ = ["check_target", "load"]
 @click.option("--seed", default=1, show_default=True, help="The same seed sends the same requests.")
 @click.option("--allow-remote", is_flag=True, help="Also to addresses beyond this machine: only where you may.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the summary there as JSON.")
+@click.option(
+    "--interim", type=click.Path(path_type=Path, dir_okay=False), hidden=True, help="Counts every few seconds."
+)
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @said_plainly
 def load(
@@ -55,6 +60,7 @@ def load(
     seed: int,
     allow_remote: bool,
     report: Path | None,
+    interim: Path | None,
     output: Literal["text", "json"],
 ) -> None:
     """Send mixed store and recall traffic at a rate, from real text.
@@ -84,9 +90,16 @@ def load(
         seed=seed,
     )
     corpus = from_topics() if source == "topics" else from_folder(Path(source))
-    summary = asyncio.run(_run(Traffic(plan, corpus), output))
-    if report:
-        report.write_text(json.dumps(asdict(summary), indent=2) + "\n")
+
+    def tell(now: Summary) -> None:
+        if interim:
+            write_atomically(interim, json.dumps(asdict(now)))
+        _tell(now, output)
+
+    summary = asyncio.run(_run(Traffic(plan, corpus), tell))
+    for path in (report, interim):
+        if path:
+            write_atomically(path, json.dumps(asdict(summary), indent=2) + "\n")
     _tell(summary, output, last=True)
     sent = summary.recall.sent + summary.store.sent
     if sent and sent == summary.recall.failed + summary.store.failed:
@@ -109,11 +122,11 @@ def check_target(url: str) -> None:
         raise CannotStart(msg)
 
 
-async def _run(traffic: Traffic, output: str) -> Summary:
+async def _run(traffic: Traffic, tell: Callable[[Summary], None]) -> Summary:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return await traffic.run(stop, lambda summary: _tell(summary, output))
+    return await traffic.run(stop, tell)
 
 
 def _tell(summary: Summary, output: str, *, last: bool = False) -> None:

@@ -135,6 +135,8 @@ def _column(block: Block, edge: Edge) -> Column:
 
 def _merge(blocks: Sequence[Column], pods: Collection[str]) -> list[Column]:
     """Neighbouring blocks joined until each has a variance term of 5; a last one that falls short is dropped."""
+    if blocks and not any(_variance(block) for block in blocks):
+        return list(blocks)  # every request on one side of the bucket: nothing disperses, which is an answer
     merged: list[Column] = []
     current: Column = dict.fromkeys(pods, (0, 0))
     for block in blocks:

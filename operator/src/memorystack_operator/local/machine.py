@@ -54,6 +54,11 @@ class Machine:
             self._seen.popleft()
 
     @property
+    def last_idle(self) -> float:
+        """The newest sample, in percent; 100 before the first."""
+        return self._seen[-1][1] if self._seen else 100.0
+
+    @property
     def headroom(self) -> Headroom:
         """As of now."""
         idle = [value for _, value in self._seen]

@@ -27,7 +27,8 @@ class Corpus:
 
     def document(self, chance: random.Random, fewest: int, most: int) -> str:
         """Neighbouring paragraphs, as long as `fewest` to `most` chunks of about 800 characters, evenly drawn."""
-        wanted = round((chance.randint(fewest, most) - 0.35) * CHUNK_CHARACTERS)
+        # Chunks end at sentences, so they hold about two thirds of what they may.
+        wanted = round((chance.randint(fewest, most) - 0.4) * CHUNK_CHARACTERS * 2 / 3)
         start = chance.randrange(len(self.paragraphs))
         parts, size = [], 0
         for i in range(start, start + 10_000):

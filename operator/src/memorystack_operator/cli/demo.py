@@ -1,0 +1,173 @@
+"""`memorystack demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from memorystack_operator.cli.doors import said_plainly, state_dir_option
+from memorystack_operator.cli.quiet import quiet_logs
+from memorystack_operator.cli.screen import Output, Screen
+from memorystack_operator.cli.story.check import check_report, verdict_on
+from memorystack_operator.cli.story.report import DemoReport
+from memorystack_operator.cli.story.story import Story, starvation_text
+from memorystack_operator.cli.story.watch import Watch
+from memorystack_operator.local.engines import EmbedderOptions
+from memorystack_operator.local.leash import on_leash
+from memorystack_operator.local.state import write_atomically
+from memorystack_operator.local.up import UpOptions
+from memorystack_operator.local.up import up as run_up
+
+__all__ = ["demo"]
+
+STARVED: Final = 75
+"""EX_TEMPFAIL: try again on a machine with CPU to spare."""
+LOAD_SECONDS: Final = 900
+EMBEDDER: Final = EmbedderOptions(latency_ms=60.0, item_ms=2.0, capacity=64)
+DEMO_KEY: Final = "memorystack-demo-key"
+"""Public, and only its hash is in the example."""
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--file",
+    "file",
+    default=Path("examples/memorystack.yaml"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The stack; the demo works on a copy.",
+)
+@state_dir_option
+@click.option("--port", default=8080, show_default=True, help="Port of the API on 127.0.0.1.")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write the live view there as a picture.")
+@click.option("--check", type=click.Path(path_type=Path, dir_okay=False), help="Run nothing: does this report hold?")
+@click.option("--output", type=click.Choice(["auto", "live", "plain", "json"]), default="auto", show_default=True)
+@click.pass_context
+@said_plainly
+def demo(
+    ctx: click.Context, file: Path, state_dir: Path, port: int, svg: Path | None, check: Path | None, output: Output
+) -> None:
+    """See a good flag promoted and a bad one taken back: real processes, real traffic, about five minutes.
+
+    \b
+    (a) three pods, all flags off: most stores are over their 250 ms, as the original's were
+    (b) parallelIngest: {concurrency: 4} is saved to the file, staged on one pod, and promoted
+    (c) httpPool: {enabled: true, connections: 1} is saved; it harms its own pod and is taken back
+
+    Nothing is scripted but the edits. The report is written to demo.json in the state folder.
+
+    Exit codes: 0 as told, 1 otherwise, 75 the machine was starved of CPU (the report shows by how much).
+    """
+    if check:
+        _check(ctx, check)
+        return
+    quiet_logs()
+    screen = Screen(output)
+    report = asyncio.run(_run(screen, file, state_dir, port, svg))
+    for change in report.changes:
+        screen.say(f"{change.name}: {change.outcome} ({change.reason}). {change.message}")
+    if report.outcome == "AsExpected":
+        return
+    for problem in verdict_on(report):
+        screen.say(f"not as told: {problem}")
+    if report.outcome == "Starved":
+        for change in report.changes:
+            screen.say(f"{change.name}: {starvation_text(change.starvation)}")
+        screen.say("inconclusive: the machine was starved of CPU, so these latencies are not the flags'")
+        ctx.exit(STARVED)
+    ctx.exit(1)
+
+
+def _check(ctx: click.Context, path: Path) -> None:
+    problems = check_report(path)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        ctx.exit(1)
+    click.echo(f"{path}: the report holds ({DemoReport.model_validate_json(path.read_text()).outcome})")
+
+
+async def _run(screen: Screen, file: Path, state_dir: Path, port: int, svg: Path | None) -> DemoReport:
+    began, started_at = time.monotonic(), datetime.now(UTC)
+    home = state_dir / "demo"
+    copy, interim, path = home / "stack.yaml", home / "load.json", state_dir / "demo.json"
+    _fresh(home, path)
+    copy.write_bytes(_read(file))
+    traffic: list[subprocess.Popen[bytes]] = []
+
+    def start_load() -> Watch:
+        traffic.append(_start_load(port, interim, home / "load.log"))
+        return Watch(interim)
+
+    story = Story(copy, screen.say, start_load)
+    options = UpOptions(copy, home, port, embedder=EMBEDDER)
+    try:
+        await run_up(options, say=screen.say, on_event=screen.tell, beside=lambda stack: screen.show(stack, story.tell))
+    finally:
+        for process in traffic:
+            await asyncio.to_thread(_end, process)
+    report = DemoReport(
+        started_at=started_at,
+        seconds=round(time.monotonic() - began, 1),
+        cores=story.cores,
+        before=story.before,
+        changes=tuple(story.changes),
+        load=_summary(interim),
+    )
+    starved = any(change.starvation.starved for change in report.changes)
+    outcome = "AsExpected" if not verdict_on(report) else "Starved" if starved else "Unexpected"
+    report = report.model_copy(update={"outcome": outcome})
+    write_atomically(path, report.model_dump_json(by_alias=True, indent=2) + "\n")
+    if svg and story.frame:
+        svg.write_text(story.frame)
+    screen.say(f"report: {path}")
+    return report
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        msg = f"{file} cannot be read ({error.strerror}): run it in a clone of the repository, or name a file with -f"
+        raise click.UsageError(msg) from None
+
+
+def _fresh(home: Path, report: Path) -> None:
+    """Yesterday's memories and verdicts would be part of today's story; a report that is not rewritten would be a lie."""
+    report.unlink(missing_ok=True)
+    if not any(home.glob("*/up.json")):
+        shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True, exist_ok=True)
+
+
+def _start_load(port: int, interim: Path, log: Path) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "memorystack_operator.cli", "load", "--url", f"http://127.0.0.1:{port}"]
+    argv += ["--seconds", str(LOAD_SECONDS), "--api-key", DEMO_KEY, "--interim", str(interim)]
+    with log.open("wb") as out:
+        return subprocess.Popen(on_leash(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out)  # noqa: S603
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _summary(interim: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        return dict(json.loads(interim.read_text()))
+    return {}

@@ -1,0 +1,144 @@
+"""Tells the story beside a running stack: history first, then two edits of the file, each until its verdict.
+
+Knows: when to edit and where to read the outcome. Must not know: what the outcome should be; `check.py` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from memorystack_operator.api.status import RolloutRecord
+from memorystack_operator.cli.status import picture
+from memorystack_operator.cli.story.check import EXPECTED
+from memorystack_operator.cli.story.report import ChangeReport, Starvation, change_report
+from memorystack_operator.cli.story.watch import Watch
+from memorystack_operator.local.errors import LocalError
+from memorystack_operator.local.report import ArmView
+from memorystack_operator.local.up import Stack
+from memorystack_runtime.contract import RING_SECONDS
+
+__all__ = ["EDITS", "Story"]
+
+EDITS: Final = {
+    "parallelIngest": ("parallelIngest: {concurrency: 0}", "parallelIngest: {concurrency: 4}"),
+    "httpPool": ("httpPool: {enabled: false, connections: 10,", "httpPool: {enabled: true, connections: 1,"),
+}
+HISTORY_MARKS: Final = 5
+"""Half minutes of the wall clock after which four whole blocks of history exist."""
+READY_SECONDS: Final = 60.0
+VERDICT_SECONDS: Final = 240.0
+SETTLE_SECONDS: Final = 20.0
+
+
+class Story:
+    """`changes`, `before` and `frame` (a picture of the view) are filled as it goes."""
+
+    def __init__(self, file: Path, say: Callable[[str], None], start_load: Callable[[], Watch]) -> None:
+        self.changes: list[ChangeReport] = []
+        self.before: dict[str, dict[str, float]] = {}
+        self.frame = ""
+        self.cores = 0
+        self._file = file
+        self._say = say
+        self._start_load = start_load
+
+    async def tell(self, stack: Stack) -> None:
+        """Returns when both edits have their outcome. Raises LocalError when the stack does not come up."""
+        await self._until_ready(stack)
+        self.cores = stack.machine.headroom.cores
+        watch = self._start_load()
+        self._say("(a) all flags off, traffic begins: every pod's own history is the yardstick (two to three minutes)")
+        await self._gather_history(stack)
+        await self._change(stack, watch, "parallelIngest", "(b) parallelIngest: {concurrency: 4} is saved to the file")
+        await self._change(
+            stack, watch, "httpPool", "(c) httpPool: {enabled: true, connections: 1} is saved to the file"
+        )
+
+    async def _until_ready(self, stack: Stack) -> None:
+        until = time.monotonic() + READY_SECONDS
+        while stack.status.phase != "Idle" or not all(p.ready for p in stack.supervisor.pods):
+            if time.monotonic() > until:
+                msg = f"the stack is not ready after {READY_SECONDS:g} s: {stack.supervisor.problem or stack.status.message}"
+                raise LocalError(msg)
+            await asyncio.sleep(0.2)
+
+    async def _gather_history(self, stack: Stack) -> None:
+        mark = RING_SECONDS - time.time() % RING_SECONDS
+        await asyncio.sleep(mark + RING_SECONDS * (HISTORY_MARKS - 1) + 1)
+        report = stack.report()
+        self.before = {arm.operation: _summary(arm) for arm in report.arms if arm.arm == "stable"}
+        for operation, numbers in self.before.items():
+            self._say(
+                f"    {operation}: {100 * numbers['overBudgetShare']:.0f} % of {numbers['requests']:.0f} over budget, "
+                f"p95 {numbers['p95Ms']:.0f} ms"
+            )
+
+    async def _change(self, stack: Stack, watch: Watch, name: str, text: str) -> None:
+        before, after = EDITS[name]
+        content = self._file.read_text()
+        if before not in content:
+            msg = f"{self._file}: the demo edits the line `{before}`, which is not there: use the example as it is"
+            raise LocalError(msg)
+        known = {r.id for r in stack.status.history}
+        watch.begin()
+        saved_at = datetime.now(UTC)
+        self._file.write_text(content.replace(before, after))
+        self._say(text)
+        record = await self._outcome(stack, watch, known, name)
+        change = change_report(name, EXPECTED[name], saved_at, record, watch.end())
+        self.changes.append(change)
+        self._say(_told(change))
+
+    async def _outcome(self, stack: Stack, watch: Watch, known: set[str], name: str) -> RolloutRecord | None:
+        until = time.monotonic() + VERDICT_SECONDS
+        found: RolloutRecord | None = None
+        while time.monotonic() < until:
+            await asyncio.sleep(0.25)
+            watch.look(stack)
+            rollout = stack.status.rollout
+            if rollout and rollout.stage == name and rollout.flags_on:
+                self.frame = picture(stack.report(), stack.folder)
+            found = next((r for r in stack.status.history if r.id not in known and r.stage == name), None)
+            if found and found.everywhere_at:
+                return found
+            if found:
+                until = min(until, time.monotonic() + SETTLE_SECONDS)
+        return found
+
+
+def _summary(arm: ArmView) -> dict[str, float]:
+    return {
+        "requests": float(arm.requests),
+        "overBudgetShare": round(arm.bad / arm.requests, 4) if arm.requests else 0.0,
+        "p95Ms": round(arm.p95_ms or 0.0, 1),
+    }
+
+
+def _told(change: ChangeReport) -> str:
+    seconds = change.seconds
+    if seconds.to_verdict is None:
+        return f"    {change.message}"
+    everywhere = f", every pod after {seconds.to_everywhere:.1f} s" if seconds.to_everywhere else ""
+    first = (
+        f"first canary request after {seconds.to_first_canary_request:.1f} s, "
+        if seconds.to_first_canary_request
+        else ""
+    )
+    return (
+        f"    {change.outcome} ({change.reason}): {first}verdict after {seconds.to_verdict:.1f} s{everywhere}; "
+        f"{change.canary_requests_over_budget} of {change.canary_requests} canary requests over budget"
+    )
+
+
+def starvation_text(starvation: Starvation) -> str:
+    """One sentence with the numbers."""
+    return (
+        f"mean idle CPU {starvation.mean_idle_percent:.0f} %, {100 * starvation.starved_share:.0f} % of the seconds below "
+        f"5 %, largest event loop lag {starvation.largest_lag_ms:.0f} ms, {100 * starvation.dropped_share:.1f} % of the "
+        "load not sent"
+    )

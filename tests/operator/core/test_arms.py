@@ -1,0 +1,88 @@
+"""From raw counters to increments: nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from memorystack_runtime.contract import Counters, RevisionCounters
+
+from memorystack_operator.core.arms import Baseline, PodCounts, Window, advance
+from memorystack_operator.core.evidence import Read, Tally
+
+WINDOW = Window(canary="new", stable="old", budgets="b", since=100.0)
+
+
+def pod(
+    uid: str,
+    arm: str,
+    flags: str,
+    requests: int,
+    bad: int = 0,
+    failed: int = 0,
+    started: float = 1.0,
+    budgets: str = "b",
+):
+    counters = Counters(requests=requests, bad=bad, failed=failed)
+    return PodCounts(
+        uid, started, arm, (RevisionCounters(flags=flags, budgets=budgets, operations={"store": counters}),)
+    )
+
+
+def test_a_pod_met_for_the_first_time_gives_a_baseline_and_no_count():
+    increment, baselines = advance((), [pod("a", "canary", "new", 50, 5)], WINDOW)
+    assert increment.operations["store"] == Read()
+    assert baselines[0].operations["store"].requests == 50
+
+
+def test_a_pod_younger_than_the_stage_is_counted_from_its_first_request():
+    increment, _ = advance((), [pod("a", "canary", "new", 50, 5, started=200.0)], WINDOW)
+    assert increment.operations["store"].canary == Tally(50, 5)
+
+
+def test_two_pods_of_two_arms_are_kept_apart_and_summed():
+    first = [pod("a", "canary", "new", 10, 1), pod("b", "stable", "old", 20, 2), pod("c", "stable", "old", 30, 3)]
+    _, baselines = advance((), first, WINDOW)
+    second = [pod("a", "canary", "new", 15, 4, 1), pod("b", "stable", "old", 26, 2), pod("c", "stable", "old", 31, 3)]
+    increment, _ = advance(baselines, second, WINDOW)
+    assert increment.operations["store"] == Read(Tally(5, 3), Tally(7, 0))
+    assert increment.failures == Read(Tally(5, 1), Tally(7, 0))
+
+
+def test_a_restarted_process_counts_from_zero():
+    _, baselines = advance((), [pod("a", "canary", "new", 100, 9)], WINDOW)
+    increment, _ = advance(baselines, [pod("a", "canary", "new", 7, 1, started=300.0)], WINDOW)
+    assert increment.operations["store"].canary == Tally(7, 1)
+
+
+def test_a_counter_that_fell_counts_from_zero():
+    _, baselines = advance((), [pod("a", "canary", "new", 100, 9)], WINDOW)
+    increment, _ = advance(baselines, [pod("a", "canary", "new", 7, 1)], WINDOW)
+    assert increment.operations["store"].canary == Tally(7, 1)
+
+
+def test_requests_of_other_revisions_do_not_count():
+    _, baselines = advance((), [pod("a", "canary", "new", 0)], WINDOW)
+    for other in (pod("a", "canary", "old", 50), pod("a", "canary", "new", 50, budgets="x")):
+        increment, _ = advance(baselines, [other], WINDOW)
+        assert increment.operations["store"].canary == Tally()
+
+
+def test_an_unread_pod_keeps_its_baseline():
+    _, baselines = advance((), [pod("a", "canary", "new", 10), pod("b", "stable", "old", 10)], WINDOW)
+    _, later = advance(baselines, [pod("b", "stable", "old", 15)], WINDOW)
+    increment, _ = advance(later, [pod("a", "canary", "new", 40), pod("b", "stable", "old", 15)], WINDOW)
+    assert increment.operations["store"].canary == Tally(30, 0)
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=12), st.integers(0, 11))
+def test_a_restart_of_the_operator_neither_loses_nor_repeats_a_request(growth: list[int], at: int):
+    """R15"""
+    baselines: tuple[Baseline, ...] = ()
+    total = seen = 0
+    for i, more in enumerate(growth):
+        total += more
+        increment, baselines = advance(baselines, [pod("a", "canary", "new", total)], WINDOW)
+        seen += increment.operations["store"].canary.requests
+        if i == at:
+            baselines = tuple(Baseline.model_validate_json(b.model_dump_json(by_alias=True)) for b in baselines)
+    assert seen == total - growth[0]

@@ -1,0 +1,200 @@
+"""Design effects and margins from the pods' own rings."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from memorystack_runtime.contract import LADDER_MS, Counters, EvidenceReport, RevisionCounters, Snapshot
+
+from memorystack_operator.core.calibration import ASSUMED_PHI, Calibration, calibrate
+from memorystack_operator.core.chi_square import cdf, lower_decile
+from memorystack_operator.core.history import cut
+
+NOW = 30_000.0
+
+
+def over_of(requests: int, bad: int, at_100: int) -> tuple[int, ...]:
+    return tuple(requests if ms < 50 else at_100 if ms < 250 else bad for ms in LADDER_MS)
+
+
+def reports(
+    rates: dict[str, list[tuple[int, int, int]]], flags: str = "old", operation: str = "store"
+) -> list[EvidenceReport]:
+    """Per pod a list of blocks (requests, bad, over 100 ms), oldest first; rings on whole half minutes."""
+    made = []
+    for uid, blocks in rates.items():
+        total, ring = np.zeros(3, dtype=int), []
+        for i in range(len(blocks) + 1):
+            counters = Counters(requests=int(total[0]), bad=int(total[1]), over=over_of(*map(int, total)))
+            book = RevisionCounters(flags=flags, budgets="b", operations={operation: counters})
+            ring.append(Snapshot(age_seconds=30.0 * (len(blocks) - i), counters=(book,)))
+            if i < len(blocks):
+                total += np.array(blocks[i])
+        made.append(
+            EvidenceReport(
+                pod=uid, uid=uid, started_at=0, flags=flags, source="file", budgets="b",
+                counters=ring[-1].counters, ring=tuple(ring),
+            )
+        )  # fmt: skip
+    return made
+
+
+def alike(blocks: int, requests: int = 200, share: float = 0.06, bad: float = 0.0, pods: int = 3, seed: int = 1):
+    chance = np.random.default_rng(seed)
+
+    def block():
+        b = int(chance.binomial(requests, bad))
+        return requests, b, max(b, int(chance.binomial(requests, share)))
+
+    return {f"p{i}": [block() for _ in range(blocks)] for i in range(pods)}
+
+
+def of(rates, *, waited: float = 0, chosen=("p0",), previous=None, budgets=None) -> Calibration:
+    return calibrate(
+        reports(rates), budgets or {"store": 250}, flags="old", chosen=set(chosen), now=NOW,
+        waited=timedelta(seconds=waited), previous=previous,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("blocks", "factor"), [(4, 3.76), (40, 1.377)])
+def test_the_chi_square_factor_is_the_known_one(blocks: int, factor: float):
+    """verdict.md 7: 3.8 for four blocks, 1.38 for forty"""
+    assert blocks / lower_decile(blocks) == pytest.approx(factor, abs=0.005)
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 10, 101, 300, 400])
+def test_the_quantile_is_where_the_distribution_is_a_tenth(df: int):
+    assert lower_decile(df) < df
+    if df <= 300:
+        assert cdf(lower_decile(df), df) == pytest.approx(0.1, abs=1e-6)
+    assert cdf(0.0, df) == 0.0
+
+
+def test_the_two_ways_to_the_quantile_meet():
+    assert lower_decile(301) - lower_decile(300) == pytest.approx(0.95, abs=0.1)
+
+
+def test_four_blocks_are_enough_and_pay_twice_the_limit():
+    found = of(alike(4))
+    assert found.ready
+    prior = found.operations["store"]
+    assert prior.effect.source == "Short"
+    assert prior.blocks == 4
+    assert prior.effect.phi_rel >= 2.0
+    assert not prior.over_budget_before
+
+
+def test_many_blocks_measure_independent_pods_close_to_one():
+    effects = [of(alike(40, seed=s)).operations["store"].effect for s in range(5)]
+    assert all(e.source == "Measured" for e in effects)
+    assert 1.0 <= np.median([e.phi_rel for e in effects]) < 2.2
+    assert 1.0 <= np.median([e.phi_abs for e in effects]) < 2.2
+
+
+def test_bursts_common_to_all_pods_raise_the_effect_over_time_only():
+    blocks = alike(20)
+    for uid in blocks:
+        blocks[uid] = [(n, b, 60 if i % 5 == 0 else o) for i, (n, b, o) in enumerate(blocks[uid])]
+    effect = of(blocks).operations["store"].effect
+    assert effect.phi_abs > 4 * effect.phi_rel
+
+
+def test_bursts_of_single_pods_raise_the_effect_between_pods():
+    blocks = alike(20)
+    for k, uid in enumerate(blocks):
+        blocks[uid] = [(n, b, 60 if i % 3 == k else o) for i, (n, b, o) in enumerate(blocks[uid])]
+    assert of(blocks).operations["store"].effect.phi_rel > 5
+
+
+def test_less_than_four_blocks_wait_and_ten_minutes_assume():
+    young = alike(2)
+    assert not of(young).ready
+    assert "store" in of(young).message
+    patient = of(young, waited=601)
+    assert patient.ready
+    effect = patient.operations["store"].effect
+    assert (effect.phi_abs, effect.phi_rel, effect.source) == (ASSUMED_PHI, ASSUMED_PHI, "Assumed")
+    assert "too little traffic" in effect.message
+
+
+def test_blocks_of_little_traffic_are_merged_until_they_say_something():
+    found = of(alike(12, requests=60))
+    assert found.operations["store"].blocks < 12
+
+
+def test_a_silent_operation_is_not_waited_for():
+    quiet = {f"p{i}": [(0, 0, 0)] * 5 for i in range(3)}
+    assert not of(quiet, waited=10).ready
+    found = of(quiet, waited=60)
+    assert found.ready
+    assert found.operations["store"].requests == 0
+
+
+@pytest.mark.parametrize(("bad", "before"), [(0.02, False), (0.3, True), (0.95, True)])
+def test_over_budget_before_is_the_share_of_the_whole_history(bad: float, before: bool):
+    assert of(alike(12, bad=bad, share=bad)).operations["store"].over_budget_before is before
+
+
+def test_the_margin_is_what_the_chosen_pod_differs_by_already():
+    blocks = alike(12)
+    blocks["p0"] = [(n, b, 30) for n, b, _ in blocks["p0"]]
+    effect = of(blocks).operations["store"].effect
+    assert 1.5 < effect.margin <= 3.0
+    better = of(blocks, chosen=("p1",)).operations["store"].effect
+    assert better.mirrored_margin < 1.0
+    alone = of(blocks, chosen=()).operations["store"].effect
+    assert (alone.margin, alone.mirrored_margin) == (1.0, 1.0)
+
+
+def test_after_a_promotion_the_old_effects_serve_and_the_share_is_the_new_one():
+    old = of(alike(12, bad=0.5, share=0.5))
+    fresh = of(alike(1), previous=old)
+    assert fresh.ready
+    prior = fresh.operations["store"]
+    assert prior.effect.source == "Carried"
+    assert prior.effect.phi_rel == old.operations["store"].effect.phi_rel
+    assert not prior.over_budget_before
+
+
+def test_after_a_promotion_at_least_100_requests_and_one_block_are_waited_for():
+    old = of(alike(12))
+    assert not of(alike(1, requests=20), previous=old).ready
+    assert not of({f"p{i}": [] for i in range(3)}, previous=old).ready
+
+
+def test_a_ladder_without_any_dispersion_is_an_answer_and_no_wait():
+    found = of({f"p{i}": [(100, 0, 0)] * 4 for i in range(3)})
+    assert found.ready
+    assert found.operations["store"].effect.phi_rel == 2.0
+
+
+def test_failed_requests_use_the_largest_effect():
+    found = of(alike(8))
+    assert found.failures.phi_rel == found.operations["store"].effect.phi_rel
+
+
+def test_no_variance_at_all_gives_the_smallest_effect():
+    flat = {f"p{i}": [(200, 12, 12)] * 12 for i in range(3)}
+    effect = of(flat).operations["store"].effect
+    assert effect.phi_rel == 1.0
+    assert effect.phi_abs == 1.0
+
+
+def test_one_pod_alone_still_has_blocks():
+    found = of(alike(12, pods=1), chosen=())
+    assert found.operations["store"].blocks == 12
+
+
+def test_all_bad_gives_no_division_by_nothing():
+    found = of({f"p{i}": [(50, 50, 50)] * 6 for i in range(3)}, waited=700)
+    assert found.ready
+
+
+def test_blocks_of_other_revisions_and_half_known_blocks_do_not_count():
+    whole = reports(alike(6))
+    assert len(cut(whole, "store", "old", NOW).blocks) == 6
+    assert cut(whole, "store", "new", NOW).blocks == ()
+    short = [whole[0], whole[1], whole[2].model_copy(update={"ring": whole[2].ring[3:]})]
+    assert len(cut(short, "store", "old", NOW).blocks) == 3

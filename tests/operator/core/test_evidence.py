@@ -1,0 +1,253 @@
+"""The statistics: exact error rates from the shipped likelihoods, validity by enumeration, and what a restart must not change."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from math import comb, exp, inf, log
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memorystack_operator.core.bets import (
+    BETTER,
+    PROMOTE,
+    RELATIVE,
+    ROLL,
+    cumulative_log_e,
+    log_mean_exp,
+    log_ratio,
+    log_sum_exp,
+    restart_log_e,
+    restart_step,
+)
+from memorystack_operator.core.evidence import P0, DesignEffect, Evidence, Finding, Read, Tally
+
+ALPHA = 0.01
+
+
+def barrier(cap: int) -> np.ndarray:
+    """Smallest number of bad requests among n at which the cumulative grid of eight convicts, by the shipped function."""
+    limits, bad = np.full(cap + 1, cap + 1), 0
+    for n in range(1, cap + 1):
+        while bad <= n and cumulative_log_e(bad, n, ROLL, P0) < log(1 / ALPHA):
+            bad += 1
+        limits[n] = bad
+    return limits
+
+
+LIMITS = barrier(20_000)
+
+
+def stopping(p: float, cap: int, scrape: int) -> np.ndarray:
+    """P(conviction at exactly n), n = 0..cap, by dynamic programming over the number of bad requests."""
+    alive, stopped = np.zeros(LIMITS[cap] + 2), np.zeros(cap + 1)
+    alive[0] = 1.0
+    for n in range(1, cap + 1):
+        alive[1:] = alive[1:] * (1 - p) + alive[:-1] * p
+        alive[0] *= 1 - p
+        if n % scrape == 0:
+            stopped[n] = alive[LIMITS[n] :].sum()
+            alive[LIMITS[n] :] = 0.0
+    return stopped
+
+
+def quantile(stopped: np.ndarray, q: float) -> int:
+    return int(np.searchsorted(np.cumsum(stopped), q))
+
+
+@pytest.mark.parametrize(
+    ("scrape", "p", "expected"),
+    [
+        (1, 0.03, 0.0002), (1, 0.04, 0.0008), (1, 0.05, 0.0060),
+        (20, 0.03, 0.0000), (20, 0.04, 0.0002), (20, 0.05, 0.0035),
+        (100, 0.03, 0.0000), (100, 0.04, 0.0000), (100, 0.05, 0.0021),
+    ],
+)  # fmt: skip
+def test_false_alarms_within_10k_requests_equal_the_exact_table(scrape: int, p: float, expected: float):
+    """verdict.md 3a, rows grid8"""
+    assert stopping(p, 10_000, scrape).sum() == pytest.approx(expected, abs=0.00006)
+
+
+@pytest.mark.parametrize(
+    ("scrape", "p", "median", "p90"),
+    [
+        (1, 0.06, 5616, 12733), (1, 0.075, 947, 1928), (1, 0.10, 256, 544), (1, 0.15, 75, 164),
+        (1, 0.25, 25, 53), (1, 0.5, 7, 14), (1, 1.0, 3, 3),
+        (20, 0.06, 5760, 12900), (20, 0.075, 1000, 1980), (20, 0.10, 280, 580), (20, 0.15, 100, 180),
+        (20, 0.25, 40, 60), (20, 0.5, 20, 20), (20, 1.0, 20, 20),
+        (100, 0.06, 6000, 13200), (100, 0.075, 1100, 2100), (100, 0.10, 400, 600), (100, 0.15, 100, 200),
+        (100, 0.25, 100, 100), (100, 0.5, 100, 100), (100, 1.0, 100, 100),
+    ],
+)  # fmt: skip
+def test_delays_to_conviction_equal_the_exact_table(scrape: int, p: float, median: int, p90: int):
+    """verdict.md 3a, rows grid8"""
+    stopped = stopping(p, 20_000 if p < 0.07 else 6_000, scrape)
+    assert quantile(stopped, 0.5) == median
+    assert quantile(stopped, 0.9) == p90
+
+
+@pytest.mark.parametrize("n", range(1, 13))
+def test_the_restart_mixture_is_an_e_value_at_p0_by_exact_enumeration(n: int):
+    """E[E_n] <= 1 over all sequences of n requests read one by one."""
+    total = 0.0
+    for outcomes in itertools.product((0, 1), repeat=n):
+        evidence = Evidence()
+        for bad in outcomes:
+            evidence = evidence.add(Read(canary=Tally(1, bad)))
+        bads = sum(outcomes)
+        total += P0**bads * (1 - P0) ** (n - bads) * exp(restart_log_e(evidence.roll, evidence.roll_reads))
+    assert total <= 1 + 1e-9
+
+
+@pytest.mark.parametrize(("grid", "sign"), [(RELATIVE, 1), (BETTER, -1)])
+@pytest.mark.parametrize(("canary", "stable", "bad"), [(5, 10, 4), (8, 3, 6), (1, 9, 2)])
+def test_the_relative_bets_are_e_values_when_both_arms_are_alike(grid, sign, canary: int, stable: int, bad: int):
+    """Given K bad in both arms, how many fall on the canary is hypergeometric; the binomial bet stays valid."""
+    del sign
+    share = canary / (canary + stable)
+    for ratio in grid:
+        total = sum(
+            comb(canary, s) * comb(stable, bad - s) / comb(canary + stable, bad) * exp(log_ratio(s, bad, ratio, share))
+            for s in range(max(0, bad - stable), min(bad, canary) + 1)
+        )
+        assert total <= 1 + 1e-9
+
+
+def test_the_restart_recursion_equals_the_sum_over_all_starts():
+    chance = random.Random(3)
+    increments = [chance.gauss(0, 1) for _ in range(40)]
+    logs: tuple[float, ...] = (-inf,)
+    for k, gain in enumerate(increments, 1):
+        logs = restart_step(logs, [gain], k)
+    k = len(increments)
+    weights = [0.5 / (i * (i + 1)) + (0.5 if i == 1 else 0) for i in range(1, k + 1)]
+    direct = sum(w * exp(sum(increments[i:])) for i, w in enumerate(weights)) + 0.5 / (k + 1)
+    assert restart_log_e(logs, k) == pytest.approx(log(direct), abs=1e-9)
+
+
+def test_nothing_read_is_no_evidence():
+    findings = Evidence().findings(0.01, 0.05)
+    assert (findings.over.log_e, findings.worse.log_e, findings.within.log_e, findings.better.log_e) == (0, 0, 0, 0)
+    assert not findings.enough
+    assert log_sum_exp([]) == -inf
+    assert log_mean_exp([0.0, 0.0]) == 0.0
+
+
+reads = st.builds(
+    Read,
+    canary=st.integers(0, 40).flatmap(lambda n: st.builds(Tally, st.just(n), st.integers(0, n))),
+    stable=st.integers(0, 80).flatmap(lambda n: st.builds(Tally, st.just(n), st.integers(0, n))),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(reads, max_size=15), st.integers(0, 15))
+def test_a_restart_between_any_two_reads_gives_the_same_findings(sequence: list[Read], at: int):
+    """R15"""
+    effect = DesignEffect(phi_abs=1.7, phi_rel=2.3, margin=1.2, mirrored_margin=0.9)
+    through = restarted = Evidence(effect=effect)
+    for i, read in enumerate(sequence):
+        through = through.add(read)
+        if i == at:
+            restarted = Evidence.model_validate_json(restarted.model_dump_json(by_alias=True))
+        restarted = restarted.add(read)
+    one, other = through.findings(0.01, 0.05), restarted.findings(0.01, 0.05)
+    for name in ("over", "stable_over", "worse", "within", "better"):
+        assert getattr(one, name).log_e == pytest.approx(getattr(other, name).log_e, abs=1e-6)
+    assert one.enough == other.enough
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(reads, min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_the_order_of_reads_does_not_matter_to_promotion(sequence: list[Read], chance: random.Random):
+    shuffled = list(sequence)
+    chance.shuffle(shuffled)
+    totals = []
+    for order in (sequence, shuffled):
+        evidence = Evidence()
+        for read in order:
+            evidence = evidence.add(read)
+        findings = evidence.findings(0.01, 0.05)
+        totals.append((findings.within.log_e, findings.better.log_e))
+    assert totals[0] == pytest.approx(totals[1])
+
+
+def test_the_first_promotion_takes_about_76_clean_requests():
+    """verdict.md 3b"""
+    needed = next(n for n in range(1, 200) if cumulative_log_e(0, n, PROMOTE, P0) >= log(1 / 0.05))
+    assert needed == 76
+
+
+def test_design_effects_divide_the_evidence_and_margins_forgive():
+    read = Read(Tally(100, 30), Tally(200, 20))
+    plain = Evidence().add(read).findings(0.01, 0.05)
+    tempered = Evidence(effect=DesignEffect(phi_rel=5.0, phi_abs=5.0)).add(read).findings(0.01, 0.05)
+    forgiven = Evidence(effect=DesignEffect(margin=3.0)).add(read).findings(0.01, 0.05)
+    assert tempered.worse.log_e < plain.worse.log_e
+    assert forgiven.worse.log_e < plain.worse.log_e
+    assert tempered.over.log_e == plain.over.log_e
+    good = Read(Tally(100, 0), Tally(200, 30))
+    assert (
+        Evidence(effect=DesignEffect(mirrored_margin=0.5)).add(good).findings(0.01, 0.05).better.log_e
+        < Evidence().add(good).findings(0.01, 0.05).better.log_e
+    )
+
+
+def test_a_step_restarts_what_promotes_and_carries_what_convicts():
+    evidence = Evidence().add(Read(Tally(100, 10), Tally(200, 2))).next_step()
+    findings = evidence.findings(0.01, 0.05)
+    assert findings.within.log_e == 0.0
+    assert findings.better.log_e == 0.0
+    assert findings.worse.log_e > 0
+    assert evidence.canary == Tally(100, 10)
+    assert evidence.stable == Tally(200, 2)
+
+
+def test_a_cleared_environment_forgets_only_the_absolute_tests():
+    evidence = Evidence().add(Read(Tally(100, 50), Tally(200, 90))).environment_cleared()
+    findings = evidence.findings(0.01, 0.05)
+    assert findings.over.log_e == 0.0
+    assert findings.stable_over.log_e == 0.0
+    assert findings.worse.log_e != 0.0
+
+
+def test_a_read_of_the_stable_arm_alone_feeds_only_its_own_test():
+    evidence = Evidence().add(Read(stable=Tally(100, 50)))
+    assert evidence.findings(0.01, 0.05).stable_over.holds
+    assert evidence.reads == 0
+
+
+def test_progress_is_a_fraction_between_nothing_and_all():
+    assert Finding(-3.0, 4.6).fraction == 0.0
+    assert Finding(2.3, 4.6).fraction == pytest.approx(0.5)
+    assert Finding(9.0, 4.6).fraction == 1.0
+    assert Finding(4.6, 4.6).holds
+
+
+def breach(seed: int, p_canary: float, p_stable: float, phi: float, cap: int) -> tuple[int, int] | None:
+    """Seconds and bad answers until over and worse, at 25 + 75 requests a second read every second."""
+    chance = np.random.default_rng(seed)
+    evidence = Evidence(effect=DesignEffect(phi_rel=phi))
+    for second in range(1, cap + 1):
+        read = Read(Tally(25, int(chance.binomial(25, p_canary))), Tally(75, int(chance.binomial(75, p_stable))))
+        evidence = evidence.add(read)
+        findings = evidence.findings(ALPHA / 2, 0.05)
+        if findings.enough and findings.over.holds and findings.worse.holds:
+            return second, evidence.canary_bad
+    return None
+
+
+def test_a_breach_is_convicted_within_seconds_and_few_bad_answers():
+    """verdict.md 9: p = .166 against .0064: median 3 s, p90 6 s, 15 bad answers"""
+    found = [breach(seed, 0.166, 0.0064, 1.4, 120) for seed in range(200)]
+    assert all(found)
+    seconds, bad = zip(*found, strict=True)
+    assert np.median(seconds) <= 5
+    assert np.median(bad) <= 20
+
+
+def test_alike_arms_are_almost_never_convicted():
+    assert sum(breach(seed, 0.03, 0.03, 1.4, 300) is not None for seed in range(200)) <= 2

@@ -1,0 +1,110 @@
+"""The verdict table, row by row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from memorystack_operator.core.evidence import Finding, Findings, Tally
+from memorystack_operator.core.verdict import Case, Judged, Outcome, Reason, judge, multiple
+
+
+def findings(*holds: str, enough: bool = True) -> Findings:
+    def one(name: str) -> Finding:
+        return Finding(5.0 if name in holds else 1.0, 4.6)
+
+    return Findings(*(one(n) for n in ("over", "stable_over", "worse", "within", "better")), enough)
+
+
+def op(
+    *holds: str, name: str = "store", enough: bool = True, before: bool = False, over_for: int = 0, requests: int = 100
+):
+    return Judged(
+        name,
+        "250ms",
+        findings(*holds, enough=enough),
+        Tally(requests, 20),
+        Tally(200, 10),
+        before,
+        timedelta(seconds=over_for),
+    )
+
+
+ROWS = [
+    ("1 no data", Case((op("over", "worse"),), no_data=True), Outcome.HOLD, Reason.METRICS_UNAVAILABLE),
+    ("2 no requests", Case((op(requests=0),)), Outcome.HOLD, Reason.NO_TRAFFIC),
+    ("3 over and worse", Case((op("over", "worse", "stable_over"),)), Outcome.ROLLBACK, Reason.P95_OVER_BUDGET),
+    ("3 before the bake time", Case((op("over", "worse"),), early=True), Outcome.ROLLBACK, Reason.P95_OVER_BUDGET),
+    ("3 not before 30 requests", Case((op("over", "worse", enough=False),)), Outcome.CONTINUE, Reason.TOO_FEW_REQUESTS),
+    (
+        "3 one of two",
+        Case((op("within"), op("over", "worse", name="recall"))),
+        Outcome.ROLLBACK,
+        Reason.P95_OVER_BUDGET,
+    ),
+    (
+        "errors",
+        Case((op("within"),), errors=op("over", "worse", name="failed")),
+        Outcome.ROLLBACK,
+        Reason.ERRORS_OVER_BUDGET,
+    ),
+    ("errors alike", Case((op("within"),), errors=op("over")), Outcome.PROMOTE, Reason.WITHIN_BUDGET),
+    ("4 worse when over before", Case((op("worse", before=True),)), Outcome.ROLLBACK, Reason.WORSE),
+    ("4 worse alone", Case((op("worse"),)), Outcome.CONTINUE, Reason.GATHERING_EVIDENCE),
+    ("5 both over", Case((op("over", "stable_over"),)), Outcome.WITHDRAW, Reason.ENVIRONMENT_OVER_BUDGET),
+    ("5 within the grace", Case((op("over", over_for=59),)), Outcome.CONTINUE, Reason.GATHERING_EVIDENCE),
+    ("5 after the grace", Case((op("over", over_for=60),)), Outcome.WITHDRAW, Reason.SUSPECTED_OVER_BUDGET),
+    (
+        "5 not when over before",
+        Case((op("over", "stable_over", before=True),)),
+        Outcome.CONTINUE,
+        Reason.GATHERING_EVIDENCE,
+    ),
+    ("6 bake time", Case((op("within"),), early=True), Outcome.CONTINUE, Reason.BAKING),
+    ("7 improves", Case((op("better", "over", before=True),)), Outcome.PROMOTE, Reason.IMPROVES),
+    ("7 better but not over before", Case((op("better"),)), Outcome.CONTINUE, Reason.GATHERING_EVIDENCE),
+    ("8 within", Case((op("within"),)), Outcome.PROMOTE, Reason.WITHIN_BUDGET),
+    ("8 every operation", Case((op("within"), op(name="recall"))), Outcome.CONTINUE, Reason.GATHERING_EVIDENCE),
+    (
+        "8 silent ones do not count",
+        Case((op("within"), op(name="recall", requests=0))),
+        Outcome.PROMOTE,
+        Reason.WITHIN_BUDGET,
+    ),
+    ("8 not while over", Case((op("within", "over"),)), Outcome.CONTINUE, Reason.GATHERING_EVIDENCE),
+    ("9 within but worse", Case((op("within", "worse"),)), Outcome.PROMOTE, Reason.WITHIN_BUDGET),
+    ("10 timeout", Case((op(),), timed_out=True), Outcome.INCONCLUSIVE, Reason.TIMED_OUT),
+    ("10 timeout with few requests", Case((op(enough=False),), timed_out=True), Outcome.INCONCLUSIVE, Reason.TIMED_OUT),
+    ("promotes at the last moment", Case((op("within"),), timed_out=True), Outcome.PROMOTE, Reason.WITHIN_BUDGET),
+]
+
+
+@pytest.mark.parametrize(("case", "outcome", "reason"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_the_first_matching_row_decides(case: Case, outcome: Outcome, reason: Reason):
+    verdict = judge(case)
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+    assert verdict.message
+
+
+def test_worse_than_stable_is_said_with_a_promotion_within_budget():
+    assert judge(Case((op("within", "worse"),))).worse_than_stable
+    assert not judge(Case((op("within"),))).worse_than_stable
+
+
+def test_the_message_names_counts_limit_evidence_and_what_was_not_judged():
+    verdict = judge(Case((op("over", "worse"), op(name="recall", requests=0))))
+    for part in ("store", "250ms", "canary 20 of 100", "20.0 %", "stable 10 of 200", "needed", "recall not judged"):
+        assert part in verdict.message
+
+
+def test_an_improvement_says_whether_the_budget_is_kept_now():
+    assert "still over 250ms" in judge(Case((op("better", before=True),))).message
+    healed = replace(op("better", before=True), canary=Tally(100, 0))
+    assert "now within 250ms" in judge(Case((healed,))).message
+
+
+def test_evidence_for_people_is_a_multiple_and_never_overflows():
+    assert multiple(Finding(0.0, 4.605)) == "1x of 100x needed"
+    assert "e+304x" in multiple(Finding(100_000.0, 4.6))

@@ -1,0 +1,235 @@
+"""A pure world for `decide`: pods that honour leases at once, count as the runtime does, and live on a clock of their own."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from memorystack_runtime.contract import (
+    LADDER_MS,
+    Counters,
+    EvidenceReport,
+    Features,
+    FlagLease,
+    RevisionCounters,
+    Snapshot,
+)
+
+from memorystack_operator.api.spec import MemoryStack
+from memorystack_operator.core import Decision, Event, Observations, PodSeen, Status, decide
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def stack(**spec) -> MemoryStack:
+    """A valid stack of three pods with one short step; keyword arguments replace parts of the spec (JSON names)."""
+    base = {
+        "replicas": 3,
+        "qdrant": {"url": "http://qdrant:6333"},
+        "embedder": {"url": "http://embedder/v1", "model": "m", "dimensions": 384},
+        "auth": {"disabled": True},
+        "rollout": {"steps": [{"weight": 34, "minDuration": "10s"}], "analysis": {"interval": "1s", "timeout": "10m"}},
+    }
+    return MemoryStack.model_validate(
+        {"metadata": {"name": "mem", "uid": "u-1", "generation": 1}, "spec": {**base, **spec}}
+    )
+
+
+def rollout(**fields) -> dict:
+    """The rollout part of a spec, with some fields replaced."""
+    return {"steps": [{"weight": 34, "minDuration": "10s"}], "analysis": {"interval": "1s", "timeout": "10m"}, **fields}
+
+
+FLAG = {"parallelIngest": {"concurrency": 4}}
+POOL = {"httpPool": {"enabled": True, "connections": 1}}
+
+
+@dataclass
+class FakePod:
+    name: str
+    uid: str
+    started_at: float
+    flags: str
+    ready: bool = True
+    readable: bool = True
+    obedient: bool = True
+    restarts: int = 0
+    lease: FlagLease | None = None
+    counts: dict[tuple[str, str], dict[str, list[int]]] = field(default_factory=dict)
+    ring: list[tuple[float, tuple[RevisionCounters, ...]]] = field(default_factory=list)
+
+    def serve(self, budgets: str, operation: str, requests: int, bad: int, failed: int) -> None:
+        entry = self.counts.setdefault((self.flags, budgets), {}).setdefault(operation, [0, 0, 0])
+        for i, value in enumerate((requests, bad, failed)):
+            entry[i] += value
+
+    def counters(self) -> tuple[RevisionCounters, ...]:
+        def one(requests: int, bad: int, failed: int) -> Counters:
+            # A fixed latency profile below the budget: 6 % over 100 ms, and the bad ones over every edge up to 1 s.
+            over = tuple(
+                requests if ms < 50 else max(bad, round(requests * 0.06)) if ms < 250 else bad for ms in LADDER_MS
+            )
+            return Counters(requests=requests, bad=bad, failed=failed, over=over)
+
+        return tuple(
+            RevisionCounters(flags=f, budgets=b, operations={o: one(*v) for o, v in ops.items()})
+            for (f, b), ops in self.counts.items()
+        )
+
+
+class World:
+    """`bad` maps (operation, arm) to the probability of a bad request; the rest of the knobs are attributes."""
+
+    def __init__(self, resource: MemoryStack, *, seed: int = 1, rate: int = 30) -> None:
+        self.stack = resource
+        self.status = Status()
+        self.now = START
+        self.rate = rate
+        self.epoch = 1
+        self.settled = True
+        self.bad = {
+            ("recall", "stable"): 0.0,
+            ("recall", "canary"): 0.0,
+            ("store", "stable"): 0.0,
+            ("store", "canary"): 0.0,
+        }
+        self.failed = {"stable": 0.0, "canary": 0.0}
+        self.events: list[Event] = []
+        self.decision: Decision | None = None
+        self.chance = random.Random(seed)
+        self.serial = 0
+        self.pods: list[FakePod] = []
+        self.decisions = 0
+        self.scale()
+
+    # -- the world's own life -------------------------------------------------
+
+    def scale(self) -> None:
+        while len(self.pods) < self.stack.spec.replicas:
+            self.serial += 1
+            flags = self.status.stable.revision if self.status.stable else "none"
+            self.pods.append(FakePod(f"mem-{self.serial}", f"uid-{self.serial}", self.now.timestamp(), flags))
+        del self.pods[self.stack.spec.replicas :]
+
+    def edit(self, **spec) -> None:
+        """Saves the file: parts of the spec replaced (JSON names)."""
+        dumped = self.stack.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        metadata = {**dumped["metadata"], "generation": self.stack.metadata.generation + 1}
+        self.stack = MemoryStack.model_validate({"metadata": metadata, "spec": {**dumped["spec"], **spec}})
+        self.scale()
+
+    def act(self, action: str) -> None:
+        metadata = self.stack.metadata.model_copy(update={"annotations": {"memorystack.dev/action": action}})
+        self.stack = self.stack.model_copy(update={"metadata": metadata})
+
+    def restart_operator(self) -> None:
+        """The status goes through JSON, the leader's epoch grows."""
+        self.status = Status.model_validate_json(self.status.model_dump_json(by_alias=True))
+        self.epoch += 1
+
+    def restart_pod(self, pod: FakePod) -> None:
+        pod.counts, pod.ring, pod.started_at, pod.lease = {}, [], self.now.timestamp(), None
+        pod.restarts += 1
+        pod.flags = self.status.stable.revision if self.status.stable else "none"
+
+    def arm(self, pod: FakePod) -> str:
+        return "canary" if self.status.stable and pod.flags != self.status.stable.revision else "stable"
+
+    def traffic(self, seconds: float = 1.0) -> None:
+        budgets = self.stack.spec.rollout.wire_budgets()
+        for pod in self.pods:
+            if not pod.ready:
+                continue
+            for operation in budgets.p95_ms:
+                n = round(self.rate * seconds / len(self.pods))
+                arm = self.arm(pod)
+                p = self.bad[operation, arm]
+                f = self.failed[arm]
+                failed = sum(self.chance.random() < f for _ in range(n))
+                bad = sum(self.chance.random() < p for _ in range(n - failed)) + failed
+                pod.serve(budgets.revision, operation, n, bad, failed)
+
+    def observe(self) -> Observations:
+        seen = []
+        for pod in self.pods:
+            report = None
+            if pod.readable and pod.ready:
+                report = EvidenceReport(
+                    pod=pod.name,
+                    uid=pod.uid,
+                    started_at=pod.started_at,
+                    flags=pod.flags,
+                    source="file",
+                    budgets=self.stack.spec.rollout.wire_budgets().revision,
+                    counters=pod.counters(),
+                    ring=tuple(
+                        Snapshot(age_seconds=max(0.0, self.now.timestamp() - at), counters=c) for at, c in pod.ring
+                    ),
+                )
+            created = datetime.fromtimestamp(pod.started_at, UTC)
+            seen.append(PodSeen(pod.name, pod.uid, created, pod.ready, pod.name, pod.restarts, pod.lease, report))
+        return Observations(tuple(seen), self.epoch, self.settled)
+
+    # -- one round ------------------------------------------------------------
+
+    def round(self) -> Decision:
+        decision = decide(self.stack, self.status, self.observe(), self.now)
+        self.decisions += 1
+        self.status, self.decision = decision.status, decision
+        self.events += decision.events
+        stable = decision.status.stable
+        for pod in self.pods:
+            pod.lease = decision.pod_flags.get(pod.name)
+            if pod.obedient and stable:
+                pod.flags = pod.lease.revision if pod.lease else stable.revision
+        return decision
+
+    def tick(self, seconds: float = 1.0, *, traffic: bool = True) -> Decision:
+        before = self.now.timestamp()
+        self.now += timedelta(seconds=seconds)
+        if traffic:
+            self.traffic(seconds)
+        after = self.now.timestamp()
+        mark = (after // 30) * 30
+        if mark > before:
+            for pod in self.pods:
+                pod.ring.append((mark, pod.counters()))
+                del pod.ring[:-60]
+        return self.round()
+
+    def run(self, seconds: int, *, until=None, traffic: bool = True) -> bool:
+        """Ticks of one second; True as soon as `until(self)` holds."""
+        for _ in range(seconds):
+            self.tick(traffic=traffic)
+            if until and until(self):
+                return True
+        return False
+
+    # -- questions ------------------------------------------------------------
+
+    @property
+    def flagged(self) -> list[str]:
+        return [p.name for p in self.pods if p.lease]
+
+    @property
+    def reasons(self) -> list[str]:
+        return [str(e.reason) for e in self.events]
+
+    @property
+    def phase(self) -> str:
+        return str(self.status.phase)
+
+    @property
+    def serving(self) -> Features | None:
+        return self.status.stable.features if self.status.stable else None
+
+    def condition(self, kind: str):
+        return next((c for c in self.status.conditions if c.type == kind), None)
+
+
+def settled_world(seconds: int = 200, **kwargs) -> World:
+    """A world in which the stack has served long enough for a calibration."""
+    world = World(stack(), **kwargs)
+    world.run(seconds)
+    return world
