@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from memorystack_operator.api.spec import MemoryStack
+from memorystack_operator.core import Decision, Event, Observations, PodSeen, Status, decide
 from memorystack_runtime.contract import (
     LADDER_MS,
     Counters,
@@ -15,9 +17,6 @@ from memorystack_runtime.contract import (
     RevisionCounters,
     Snapshot,
 )
-
-from memorystack_operator.api.spec import MemoryStack
-from memorystack_operator.core import Decision, Event, Observations, PodSeen, Status, decide
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -97,6 +96,7 @@ class World:
         self.failed = {"stable": 0.0, "canary": 0.0}
         self.events: list[Event] = []
         self.decision: Decision | None = None
+        self.decided = resource
         self.chance = random.Random(seed)
         self.serial = 0
         self.pods: list[FakePod] = []
@@ -176,7 +176,7 @@ class World:
     def round(self) -> Decision:
         decision = decide(self.stack, self.status, self.observe(), self.now)
         self.decisions += 1
-        self.status, self.decision = decision.status, decision
+        self.status, self.decision, self.decided = decision.status, decision, self.stack
         self.events += decision.events
         stable = decision.status.stable
         for pod in self.pods:

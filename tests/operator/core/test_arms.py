@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from memorystack_runtime.contract import Counters, RevisionCounters
 
 from memorystack_operator.core.arms import Baseline, PodCounts, Window, advance
 from memorystack_operator.core.evidence import Read, Tally
+from memorystack_runtime.contract import Counters, RevisionCounters
 
 WINDOW = Window(canary="new", stable="old", budgets="b", since=100.0)
 

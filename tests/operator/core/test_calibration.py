@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from memorystack_runtime.contract import LADDER_MS, Counters, EvidenceReport, RevisionCounters, Snapshot
 
 from memorystack_operator.core.calibration import ASSUMED_PHI, Calibration, calibrate
 from memorystack_operator.core.chi_square import cdf, lower_decile
 from memorystack_operator.core.history import cut
+from memorystack_runtime.contract import LADDER_MS, Counters, EvidenceReport, RevisionCounters, Snapshot
 
 NOW = 30_000.0
 
@@ -167,7 +167,7 @@ def test_after_a_promotion_at_least_100_requests_and_one_block_are_waited_for():
 def test_a_ladder_without_any_dispersion_is_an_answer_and_no_wait():
     found = of({f"p{i}": [(100, 0, 0)] * 4 for i in range(3)})
     assert found.ready
-    assert found.operations["store"].effect.phi_rel == 2.0
+    assert found.operations["store"].effect.phi_rel == 1.0
 
 
 def test_failed_requests_use_the_largest_effect():
