@@ -97,6 +97,7 @@ class RedisGenerations:
         self._owed: set[str] = set()
         """Namespaces written to while Redis was away: their generations grow before anything is cached again."""
         self._tracking = False
+        self._closing = False
         self._changes = 0
         self.failures = 0
         self._task = asyncio.create_task(self._follow())
@@ -151,6 +152,8 @@ class RedisGenerations:
             self._lost()
 
     async def close(self) -> None:
+        # A cancellation that arrives while the client connects may come out as a lost connection, so it is also said.
+        self._closing = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._redis.aclose()
@@ -166,12 +169,13 @@ class RedisGenerations:
             forget()
 
     async def _follow(self) -> None:
-        """Keeps the tracking alive; after a loss tries again every half second, for ever."""
-        while True:
+        """Keeps the tracking alive; after a loss tries again every half second, until it is closed."""
+        while not self._closing:
             with contextlib.suppress(*_LOST):
                 await self._track()
             self._lost()
-            await asyncio.sleep(0.5)
+            if not self._closing:
+                await asyncio.sleep(0.5)
 
     async def _track(self) -> None:
         """Returns or raises when the tracking has ended."""

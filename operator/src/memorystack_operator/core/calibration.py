@@ -135,7 +135,7 @@ def _column(block: Block, edge: Edge) -> Column:
 
 def _merge(blocks: Sequence[Column], pods: Collection[str]) -> list[Column]:
     """Neighbouring blocks joined until each has a variance term of 5; a last one that falls short is dropped."""
-    if blocks and not any(_variance(block) for block in blocks):
+    if any(n for block in blocks for n, _ in block.values()) and not _disperses(blocks):
         return list(blocks)  # every request on one side of the bucket: nothing disperses, which is an answer
     merged: list[Column] = []
     current: Column = dict.fromkeys(pods, (0, 0))
@@ -145,6 +145,10 @@ def _merge(blocks: Sequence[Column], pods: Collection[str]) -> list[Column]:
             merged.append(current)
             current = dict.fromkeys(pods, (0, 0))
     return merged
+
+
+def _disperses(blocks: Sequence[Column]) -> bool:
+    return any(_variance(block) for block in blocks)
 
 
 def _variance(block: Column) -> float:
@@ -169,6 +173,8 @@ def _effect(blocks: Sequence[Column], old: Prior | None, waited: timedelta) -> D
         return old.effect.model_copy(update={"source": "Carried", "message": "from before the last promotion"})
     if len(blocks) < MIN_BLOCKS:
         return None
+    if not _disperses(blocks):
+        return DesignEffect(source="Measured", message=f"{len(blocks)} blocks without any variance")
     short = len(blocks) < MANY_BLOCKS
     # The block maximum needs more history; until then twice the limit is the honest price of impatience.
     factor = 2.0 if short else 1.0

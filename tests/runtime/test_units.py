@@ -1,0 +1,460 @@
+"""The small parts of the runtime, each by itself with a clock of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from memorystack_runtime.admission import Admission
+from memorystack_runtime.auth import ApiKeys, OpenDoor, door_of, parse_keys
+from memorystack_runtime.chunking import chunk
+from memorystack_runtime.contract import LADDER_MS, Budgets, Features, FlagLease, FlagsFile, HttpPool, revision_of
+from memorystack_runtime.errors import Misconfigured, Overloaded, Unavailable
+from memorystack_runtime.evidence import Ledger
+from memorystack_runtime.flags import Effective, FlagBoard
+from memorystack_runtime.logs import configure
+from memorystack_runtime.models import NewMemory, RecallQuery, StoreRequest
+from memorystack_runtime.pulse import LoopLag, on_half_minutes
+from memorystack_runtime.resilience import insist
+from memorystack_runtime.settings import Settings, features_from_environment, settings_from_environment
+from memorystack_runtime.sparse import of_document, of_query
+from pydantic import ValidationError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# -- evidence -----------------------------------------------------------------
+
+BUDGETS = Budgets(revision="b1", p95_ms={"recall": 100})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(clock: Clock) -> Ledger:
+    ledger = Ledger(clock, clock)
+    ledger.revise("f1", BUDGETS)
+    return ledger
+
+
+def recall(ledger: Ledger, flags: str = "f1"):
+    return next(c for c in ledger.counters() if c.flags == flags).operations["recall"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "failed", "bad"), [(0.05, False, 0), (0.099, False, 0), (0.101, False, 1), (0.01, True, 1)]
+)
+def test_a_request_is_bad_when_slower_than_its_budget_or_failed(
+    ledger: Ledger, clock: Clock, seconds: float, failed: bool, bad: int
+):
+    ticket = ledger.admit("recall")
+    clock.now += seconds
+    ticket.done(failed=failed)
+    found = recall(ledger)
+    assert (found.requests, found.bad, found.failed) == (1, bad, int(failed))
+
+
+def test_the_ladder_counts_what_took_longer_and_failed_ones_at_every_edge(ledger: Ledger, clock: Clock):
+    for seconds, failed in ((0.004, False), (0.03, False), (2.0, False), (0.001, True)):
+        ticket = ledger.admit("recall")
+        clock.now += seconds
+        ticket.done(failed=failed)
+    over = dict(zip(LADDER_MS, recall(ledger).over, strict=True))
+    assert (over[5], over[25], over[32], over[1000]) == (3, 3, 2, 2)
+
+
+def test_a_request_past_its_budget_is_counted_once_while_it_runs_and_not_again_at_its_end(ledger: Ledger, clock: Clock):
+    """R8"""
+    ticket = ledger.admit("recall")
+    clock.now += 0.09
+    assert ledger.counters()[-1].operations == {}
+    clock.now += 0.2
+    assert (recall(ledger).requests, recall(ledger).bad) == (1, 1)
+    assert ledger.overdue() == 1
+    clock.now += 5
+    over = dict(zip(LADDER_MS, recall(ledger).over, strict=True))
+    assert over[1000] == 1
+    ticket.done(failed=True)
+    found = recall(ledger)
+    assert (found.requests, found.bad, found.failed) == (1, 1, 1)
+    assert ledger.in_flight == 0
+    assert ledger.latency_sum("f1", "b1", "recall") == pytest.approx(5.29)
+
+
+def test_a_client_s_own_mistake_is_not_counted_unless_it_ran_past_the_budget(ledger: Ledger, clock: Clock):
+    ledger.admit("recall").drop()
+    assert ledger.counters()[-1].operations == {}
+    late = ledger.admit("recall")
+    clock.now += 1
+    ledger.counters()
+    late.drop()
+    assert recall(ledger).bad == 1
+
+
+def test_an_operation_without_a_budget_is_bad_only_when_it_fails(ledger: Ledger, clock: Clock):
+    ticket = ledger.admit("get")
+    clock.now += 60
+    assert ledger.counters()[-1].operations == {}
+    ticket.done()
+    found = ledger.counters()[-1].operations["get"]
+    assert (found.requests, found.bad) == (1, 0)
+
+
+def test_a_request_belongs_to_the_revision_at_its_admission(ledger: Ledger, clock: Clock):
+    ticket = ledger.admit("recall")
+    ledger.revise("f2", BUDGETS)
+    clock.now += 0.5
+    ticket.done()
+    assert recall(ledger, "f1").bad == 1
+    assert "recall" not in next(c for c in ledger.counters() if c.flags == "f2").operations
+
+
+def test_three_pairs_are_kept_and_an_old_request_of_a_dropped_one_still_ends(ledger: Ledger):
+    old = ledger.admit("recall")
+    for flags in ("f2", "f3", "f4"):
+        ledger.revise(flags, BUDGETS)
+    old.done()
+    assert [c.flags for c in ledger.counters()] == ["f2", "f3", "f4"]
+
+
+def test_a_pair_that_comes_back_goes_on_counting(ledger: Ledger):
+    ledger.admit("recall").done()
+    ledger.revise("f2", BUDGETS)
+    ledger.revise("f1", BUDGETS)
+    ledger.admit("recall").done()
+    assert recall(ledger).requests == 2
+
+
+def test_the_ring_holds_the_last_60_snapshots_with_their_age(ledger: Ledger, clock: Clock):
+    for _ in range(70):
+        ledger.snapshot()
+        clock.now += 30
+    ring = ledger.ring()
+    assert len(ring) == 60
+    assert ring[-1].age_seconds == 30
+    assert ring[0].age_seconds == 1800
+
+
+# -- flags --------------------------------------------------------------------
+
+
+class Board:
+    def __init__(self, folder: Path, clock: Clock, environment: Features | None = None) -> None:
+        self.folder = folder
+        self.seen: list[Effective] = []
+        self.board = FlagBoard(folder, environment, self.seen.append, clock)
+
+    def write(self, name: str, text: str) -> Effective:
+        (self.folder / name).write_text(text)
+        self.board.poll()
+        return self.board.current
+
+    def lease(self, **fields) -> Effective:
+        base = {"epoch": 1, "revision": "canary", "features": Features(), "ttl_seconds": 30, "renewal": 1}
+        return self.write("lease.json", FlagLease(**{**base, **fields}).model_dump_json(by_alias=True))
+
+
+STABLE = FlagsFile(revision="stable", features=Features(http_pool=HttpPool(enabled=True))).model_dump_json(
+    by_alias=True
+)
+
+
+def test_lease_outranks_file_outranks_environment_outranks_default(tmp_path: Path, clock: Clock):
+    environment = Features(http_pool=HttpPool(connections=3))
+    assert Board(tmp_path, clock).board.current.source == "default"
+    board = Board(tmp_path, clock, environment)
+    assert (board.board.current.source, board.board.current.features) == ("environment", environment)
+    assert board.write("flags.json", STABLE).source == "file"
+    assert board.lease().source == "lease"
+    assert board.write("lease.json", "").source == "file"
+
+
+def test_a_lease_that_is_not_renewed_ends_after_its_time(tmp_path: Path, clock: Clock):
+    """R16"""
+    board = Board(tmp_path, clock)
+    board.write("flags.json", STABLE)
+    board.lease(renewal=1)
+    clock.now += 29
+    assert board.lease(renewal=2).source == "lease"
+    clock.now += 29
+    board.board.poll()
+    assert board.board.current.source == "lease"
+    clock.now += 2
+    board.board.poll()
+    assert board.board.current.revision == "stable"
+    assert board.lease(renewal=3).source == "lease"
+
+
+def test_a_lease_that_lay_there_at_the_start_does_not_count_until_it_changes(tmp_path: Path, clock: Clock):
+    """R16"""
+    Board(tmp_path, clock).lease(renewal=1)
+    board = Board(tmp_path, clock)
+    board.board.poll()
+    assert board.board.current.source == "default"
+    assert board.lease(renewal=2).source == "lease"
+
+
+def test_the_lease_of_an_old_leader_is_ignored(tmp_path: Path, clock: Clock):
+    board = Board(tmp_path, clock)
+    assert board.lease(epoch=5).epoch == 5
+    assert board.lease(epoch=4, revision="old").revision == "canary"
+
+
+@pytest.mark.parametrize("text", ["{", '{"revision": 1}', "[]", "\xff"])
+def test_a_file_that_makes_no_sense_leaves_the_last_good_value(tmp_path: Path, clock: Clock, text: str):
+    board = Board(tmp_path, clock)
+    board.write("flags.json", STABLE)
+    board.write("budgets.json", BUDGETS.model_dump_json(by_alias=True))
+    for name in ("flags.json", "budgets.json", "lease.json"):
+        (tmp_path / name).write_bytes(text.encode("latin-1"))
+        board.board.poll()
+    assert board.board.current.revision == "stable"
+    assert board.board.current.budgets == BUDGETS
+
+
+def test_an_unchanged_file_tells_nobody(tmp_path: Path, clock: Clock):
+    board = Board(tmp_path, clock)
+    board.write("flags.json", STABLE)
+    told = len(board.seen)
+    for _ in range(5):
+        board.board.poll()
+    (tmp_path / "flags.json").write_text(STABLE)
+    board.board.poll()
+    assert len(board.seen) == told
+
+
+def test_a_vanished_file_is_an_empty_one(tmp_path: Path, clock: Clock):
+    board = Board(tmp_path, clock)
+    board.lease()
+    (tmp_path / "lease.json").unlink()
+    board.board.poll()
+    assert board.board.current.source == "default"
+
+
+async def test_a_change_is_seen_within_a_fifth_of_a_second(tmp_path: Path):
+    seen: list[Effective] = []
+    board = FlagBoard(tmp_path, None, seen.append)
+    task = asyncio.create_task(board.run())
+    (tmp_path / "flags.json").write_text(STABLE)
+    async with asyncio.timeout(1):
+        while board.current.revision != "stable":
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_without_a_folder_there_are_only_defaults(clock: Clock):
+    assert FlagBoard(None, None, lambda _: None, clock).current.revision == revision_of(Features())
+
+
+# -- keys ---------------------------------------------------------------------
+
+
+def digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("key", ["right", None, "", "righ", "Right", "right ", "\udcff"])
+def test_only_the_very_key_is_admitted(tmp_path: Path, key: str | None):
+    """M11"""
+    path = tmp_path / "keys"
+    path.write_text(f"# who\nfirst:{digest('other')}\n\n{digest('right')}  # plain\n")
+    assert ApiKeys(path).admits(key) is (key == "right")
+
+
+def test_a_changed_file_counts_after_a_second_and_a_broken_one_keeps_the_last_good_keys(tmp_path: Path, clock: Clock):
+    path = tmp_path / "keys"
+    path.write_text(digest("a"))
+    keys = ApiKeys(path, clock)
+    path.write_text(digest("b"))
+    assert keys.admits("a")
+    clock.now += 1.1
+    assert keys.admits("b")
+    for text in ("nonsense", ""):
+        path.write_text(text)
+        clock.now += 1.1
+        assert keys.admits("b")
+    path.unlink()
+    clock.now += 1.1
+    assert keys.admits("b")
+
+
+@pytest.mark.parametrize("text", ["", "# nobody", "name:abc", "x" * 64, "A" * 64])
+def test_a_file_of_something_else_is_refused_without_repeating_it(text: str):
+    with pytest.raises(Misconfigured) as caught:
+        parse_keys(text)
+    assert "API keys" in str(caught.value)
+    assert "abc" not in str(caught.value)
+
+
+def test_exactly_one_of_keys_and_open_must_be_said(tmp_path: Path):
+    assert isinstance(door_of(None, disabled=True), OpenDoor)
+    assert door_of(None, disabled=True).admits(None)
+    for path, disabled in ((None, False), (tmp_path / "k", True)):
+        with pytest.raises(Misconfigured, match="exactly one"):
+            door_of(path, disabled=disabled)
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        door_of(tmp_path / "missing", disabled=False)
+
+
+# -- the rest -----------------------------------------------------------------
+
+
+def test_admission_refuses_at_once_what_is_too_much():
+    admission = Admission(1)
+    with admission.enter(), pytest.raises(Overloaded, match="1 requests"), admission.enter():
+        pass
+    assert (admission.active, admission.refused) == (0, 1)
+
+
+@pytest.mark.parametrize("text", ["short", "a" * 5000, "One. " * 900, "\n\n".join(["para " * 50] * 30), " x" * 2000])
+def test_chunks_join_to_the_same_text_and_keep_their_size(text: str):
+    pieces = chunk(text, 800)
+    assert "".join(pieces) == text
+    assert all(len(p.strip()) <= 800 for p in pieces)
+
+
+def test_sparse_vectors_are_sorted_stemmed_and_without_stop_words():
+    vector = of_document("The running dogs run and the dog runs")
+    assert len(vector.indices) == 2
+    assert list(vector.indices) == sorted(vector.indices)
+    assert set(of_query("dogs").indices) <= set(vector.indices)
+    assert of_query("the and of").indices == ()
+    assert len(of_document("word " * 200).values) == 1
+
+
+@pytest.mark.parametrize(
+    ("statuses", "outcome"), [([503, 200], 200), ([429, 429, 200], 200), ([500], 500), ([503, 503, 503], None)]
+)
+async def test_later_is_asked_again_and_errors_are_answers(statuses: list[int], outcome: int | None):
+    left = list(statuses)
+
+    async def call() -> httpx.Response:
+        return httpx.Response(left.pop(0), headers={"retry-after": "0"})
+
+    if outcome is None:
+        with pytest.raises(Unavailable, match="answered 503"):
+            await insist("x", call)
+    else:
+        assert (await insist("x", call)).status_code == outcome
+
+
+async def test_a_lost_connection_is_tried_three_times():
+    tries = 0
+
+    async def call() -> httpx.Response:
+        nonlocal tries
+        tries += 1
+        raise Unavailable("x", "is away")
+
+    with pytest.raises(Unavailable, match="is away"):
+        await insist("x", call)
+    assert tries == 3
+
+
+async def test_a_date_in_retry_after_is_not_waited_for():
+    left = [429, 200]
+
+    async def call() -> httpx.Response:
+        return httpx.Response(left.pop(0), headers={"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"})
+
+    assert (await insist("x", call)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("model", "value", "field"),
+    [
+        (StoreRequest, {"namespace": "a"}, "exactly one"),
+        (StoreRequest, {"namespace": "a", "text": "x", "memories": [{"text": "y"}]}, "exactly one"),
+        (StoreRequest, {"namespace": "a", "text": "  "}, "white space"),
+        (StoreRequest, {"namespace": "a", "memories": [{"id": "i", "text": "x"}, {"id": "i", "text": "y"}]}, "twice"),
+        (StoreRequest, {"namespace": "*", "text": "x"}, "namespace"),
+        (NewMemory, {"text": "\n"}, "white space"),
+        (RecallQuery, {"namespace": "a", "query": "q" * 1001}, "query"),
+        (RecallQuery, {"namespace": "a", "query": "q", "limit": 101}, "limit"),
+        (RecallQuery, {"query": "q"}, "namespace"),
+    ],
+)
+def test_bad_input_is_refused_by_field(model, value: dict, field: str):
+    with pytest.raises(ValidationError, match=field):
+        model.model_validate(value)
+
+
+def test_one_memory_and_many_are_the_same_documents():
+    one = StoreRequest.model_validate({"namespace": "a", "id": "i", "text": "x", "metadata": {"k": 1}})
+    many = StoreRequest.model_validate({"namespace": "a", "memories": [{"id": "i", "text": "x", "metadata": {"k": 1}}]})
+    assert one.documents() == many.documents()
+
+
+def test_wrong_variables_are_all_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MEMORYSTACK_PORT", "high")
+    monkeypatch.setenv("MEMORYSTACK_EMBEDDER_DIMENSIONS", "0")
+    with pytest.raises(Misconfigured) as caught:
+        settings_from_environment()
+    assert "MEMORYSTACK_PORT" in str(caught.value)
+    assert "MEMORYSTACK_EMBEDDER_DIMENSIONS" in str(caught.value)
+    monkeypatch.undo()
+    assert isinstance(settings_from_environment(), Settings)
+
+
+def test_the_original_s_flag_variables_are_read():
+    assert features_from_environment({}) is None
+    found = features_from_environment(
+        {
+            "MEMORY_HTTP_POOL_ENABLED": "true",
+            "MEMORY_HTTP_POOL_CONNECTIONS": "4",
+            "MEMORY_HTTP_POOL_KEEP_ALIVE_TIMEOUT": "4000",
+            "MEMORY_PARALLEL_INGEST_CONCURRENCY": "8",
+            "MEMORY_CACHE_MAX_SIZE": "500",
+        }
+    )
+    assert json.loads(found.model_dump_json(by_alias=True)) == {
+        "httpPool": {"enabled": True, "connections": 4, "keepAliveMs": 4000},
+        "parallelIngest": {"concurrency": 8},
+        "cache": {"maxSize": 500, "ttlMs": 60000},
+    }
+    with pytest.raises(Misconfigured, match="MEMORY_CACHE_MAX_SIZE='-1'"):
+        features_from_environment({"MEMORY_CACHE_MAX_SIZE": "-1"})
+
+
+def test_an_unknown_log_level_is_named():
+    with pytest.raises(Misconfigured, match="MEMORYSTACK_LOG_LEVEL"):
+        configure("b", "p", "loud")
+
+
+async def test_snapshots_come_at_whole_half_minutes():
+    times = iter([59.97, 60.0, 89.97, 90.0])
+    seen: list[int] = []
+    task = asyncio.create_task(on_half_minutes(lambda: seen.append(1), lambda: next(times, 60.01)))
+    async with asyncio.timeout(2):
+        while not seen:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_blocked_loop_shows_as_lag():
+    lag = LoopLag()
+    assert lag.milliseconds == 0.0
+    task = asyncio.create_task(lag.run())
+    await asyncio.sleep(0.26)
+    import time
+
+    time.sleep(0.35)  # noqa: ASYNC251 -- the very thing that is measured
+    await asyncio.sleep(0.1)
+    assert lag.milliseconds > 50
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
