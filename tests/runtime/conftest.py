@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
+from support.engines import control
+
 from memorystack_runtime.dev import RunningEngine, end, start
 from memorystack_runtime.dev.redis import redis_command
 from memorystack_runtime.settings import Settings
-from support.engines import control
 
 
 def free_port() -> int:

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 
 import orjson
 import pytest
+from support.engines import control, flags, stats
+
 from memorystack_runtime.contract import Features
 from memorystack_runtime.dev import start
 from memorystack_runtime.errors import DependencyRejected, Misconfigured, NotFound, Unavailable
@@ -16,7 +18,6 @@ from memorystack_runtime.ingest import document_id
 from memorystack_runtime.memory import MemoryService
 from memorystack_runtime.models import NewMemory, RecallQuery
 from memorystack_runtime.settings import Settings
-from support.engines import control, flags, stats
 
 Make = Callable[..., Settings]
 

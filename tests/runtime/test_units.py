@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import ValidationError
+
 from memorystack_runtime.admission import Admission
 from memorystack_runtime.auth import ApiKeys, OpenDoor, door_of, parse_keys
 from memorystack_runtime.chunking import chunk
@@ -22,7 +24,6 @@ from memorystack_runtime.pulse import LoopLag, on_half_minutes
 from memorystack_runtime.resilience import insist
 from memorystack_runtime.settings import Settings, features_from_environment, settings_from_environment
 from memorystack_runtime.sparse import of_document, of_query
-from pydantic import ValidationError
 
 
 class Clock:
@@ -453,7 +454,7 @@ async def test_a_blocked_loop_shows_as_lag():
     await asyncio.sleep(0.26)
     import time
 
-    time.sleep(0.35)  # noqa: ASYNC251 -- the very thing that is measured
+    time.sleep(0.35)
     await asyncio.sleep(0.1)
     assert lag.milliseconds > 50
     task.cancel()

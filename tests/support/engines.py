@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+
 from memorystack_runtime.contract import CacheFlags, Features, HttpPool, ParallelIngest
 from memorystack_runtime.dev import RunningEngine
 

@@ -32,7 +32,11 @@ __all__ = ["check_target", "load"]
 @click.option("--from", "source", default="topics", show_default=True, help="A folder of text, or Python's own topics.")
 @click.option("--chunks", default="2-8", show_default=True, help="Chunks of a document, as FEWEST-MOST.")
 @click.option(
-    "--connection", type=click.Choice(["per-request", "keep-alive"]), default="per-request", show_default=True
+    "--connection",
+    type=click.Choice(["per-request", "keep-alive"]),
+    default="per-request",
+    show_default=True,
+    help="A new connection each time, or kept ones.",
 )
 @click.option(
     "--api-key", default="", envvar="MEMORYSTACK_API_KEY", help="Sent as X-API-Key.  [env: MEMORYSTACK_API_KEY]"

@@ -1,0 +1,325 @@
+"""The commands as people meet them."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from memorystack_operator.cli import VERBS, main
+from memorystack_operator.cli.doors import folder_of
+from memorystack_operator.cli.load import check_target
+from memorystack_operator.cli.screen import Screen
+from memorystack_operator.cli.story.check import check_report, verdict_on
+from memorystack_operator.cli.story.report import ChangeReport, DemoReport, Seconds, Starvation, change_report
+from memorystack_operator.cli.traffic import from_folder, from_topics
+from memorystack_operator.cli.view import draw
+from memorystack_operator.core import Event, Status
+from memorystack_operator.local.errors import CannotStart, LocalError
+from memorystack_operator.local.machine import Machine
+from memorystack_operator.local.report import ArmView, EventLine, PodView, Question, Report
+from memorystack_runtime.chunking import chunk
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "memorystack.yaml"
+
+
+def run(*words: str):
+    return CliRunner().invoke(main, list(words))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_and_its_exit_codes_or_an_example(verb: str):
+    done = run(verb, "--help")
+    assert done.exit_code == 0
+    assert "Exit codes" in done.output or verb == "completion"
+    command = main.get_command(click.Context(main), verb)
+    assert isinstance(command, click.Command)
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden and "--output" not in parameter.opts:
+            assert parameter.help, f"{verb} {parameter.opts[0]} has no help"
+
+
+def test_the_overview_lists_every_verb_and_an_unknown_one_is_refused():
+    done = run("--help")
+    assert all(verb in done.output for verb in VERBS)
+    assert "Exit codes" in done.output
+    assert run("dance").exit_code == 2
+    assert "0.1" in run("--version").output
+
+
+def test_validate_tells_good_from_bad(tmp_path: Path):
+    assert "a valid MemoryStack agent-memory" in run("validate", "-f", str(EXAMPLE)).output
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(EXAMPLE.read_text().replace("replicas: 3", "replicas: x"))
+    done = run("validate", "-f", str(bad))
+    assert done.exit_code == 2
+    assert "spec.replicas" in done.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_of_the_shell(shell: str):
+    assert "_MEMORYSTACK_COMPLETE" in run("completion", shell).output
+
+
+@pytest.mark.parametrize("verb", ["status", "promote", "abort", "retry", "pause", "resume", "down"])
+def test_without_a_stack_every_verb_says_so(tmp_path: Path, verb: str):
+    done = run(verb, "--state-dir", str(tmp_path))
+    assert done.exit_code == 1
+    assert "memorystack up" in done.output
+
+
+def test_of_several_stacks_one_must_be_named(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "counters.json").write_text("{}")
+    with pytest.raises(LocalError, match="a, b"):
+        folder_of(tmp_path, None)
+    assert folder_of(tmp_path, "a").root == tmp_path / "a"
+
+
+# -- load ---------------------------------------------------------------------
+
+
+class Handler(BaseHTTPRequestHandler):
+    seen: list[tuple[str, dict]]
+    status = 200
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        type(self).seen.append((self.path, body))
+        self.send_response(type(self).status)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server():
+    handler = type("Fresh", (Handler,), {"seen": [], "status": 200})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running, handler
+        running.shutdown()
+        thread.join()
+
+
+def test_load_keeps_its_rates_and_reports_them(server, tmp_path: Path):
+    running, handler = server
+    report = tmp_path / "r.json"
+    url = f"http://127.0.0.1:{running.server_port}"
+    done = run("load", "--url", url, "--seconds", "2", "--recalls", "40", "--stores", "10", "--report", str(report))
+    assert done.exit_code == 0, done.output
+    found = json.loads(report.read_text())
+    assert 60 <= found["recall"]["sent"] <= 100
+    assert 14 <= found["store"]["sent"] <= 26
+    assert found["statuses"] == {"200": found["recall"]["sent"] + found["store"]["sent"]}
+    assert "over budget" in done.output
+    questions = [b["query"] for p, b in handler.seen if p == "/v1/recall"]
+    assert 0.1 < 1 - len(set(questions)) / len(questions) < 0.6
+
+
+@pytest.mark.parametrize("connection", ["per-request", "keep-alive"])
+def test_load_that_only_fails_exits_with_1(server, connection: str):
+    running, handler = server
+    handler.status = 503
+    url = f"http://127.0.0.1:{running.server_port}"
+    done = run(
+        "load", "--url", url, "--seconds", "0.5", "--connection", connection, "--output", "json", "--api-key", "k"
+    )
+    assert done.exit_code == 1
+    assert "503" in done.output
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1", "http://192.168.1.1:80", "ftp://127.0.0.1", "nonsense", "http://no.such.host.invalid"]
+)
+def test_load_goes_nowhere_but_to_this_machine(url: str):
+    with pytest.raises(CannotStart, match="--url"):
+        check_target(url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"])
+def test_this_machine_has_several_names(url: str):
+    check_target(url)
+
+
+@pytest.mark.parametrize("words", [["--chunks", "8"], ["--chunks", "5-2"], ["--from", "/no/such/folder"]])
+def test_wrong_options_of_load_are_named(words: list[str]):
+    done = run("load", *words)
+    assert done.exit_code == 1
+    assert words[0] in done.output
+
+
+def test_documents_have_about_two_to_eight_chunks():
+    corpus, chance = from_topics(), random.Random(1)
+    counts = [len(chunk(corpus.document(chance, 2, 8), 800)) for _ in range(300)]
+    assert min(counts) == 2
+    assert sum(2 <= c <= 8 for c in counts) > 290
+    assert 0.5 <= sum(c >= 4 for c in counts) / 300 <= 0.75
+    assert all(0 < len(corpus.question(chance)) <= 200 for _ in range(100))
+
+
+def test_a_folder_of_text_is_read_and_too_little_is_refused(tmp_path: Path):
+    with pytest.raises(CannotStart, match="too little text"):
+        from_folder(tmp_path)
+    (tmp_path / "a.md").write_text(
+        "\n\n".join(f"Paragraph {i} says something worth forty characters." for i in range(20))
+    )
+    assert len(from_folder(tmp_path).paragraphs) == 20
+
+
+# -- views --------------------------------------------------------------------
+
+
+def sample(**fields) -> Report:
+    from support.world import FLAG, rollout, settled_world
+
+    world = settled_world(200)
+    world.edit(features=FLAG, rollout=rollout(steps=[{"weight": 34, "minDuration": "50s"}]))
+    world.run(60, until=lambda w: bool(w.flagged))
+    world.run(10)
+    base = {
+        "name": "mem",
+        "file": "f",
+        "gateway": "http://127.0.0.1:8080",
+        "at": datetime(2026, 1, 1, tzinfo=UTC),
+        "status": world.status,
+        "share": 0.33,
+        "pods": (
+            PodView(
+                name="mem-1", address="a", internal_url="u", ready=True, arm="canary", flags="f", restarts=0, lag_ms=1
+            ),
+        ),
+        "arms": (
+            ArmView(operation="store", arm="stable", requests=100, bad=60, p95_ms=1000, budget_ms=250),
+            ArmView(operation="store", arm="canary", requests=100, bad=0, p95_ms=80, budget_ms=250),
+            ArmView(operation="recall", arm="canary", requests=0, bad=0, p95_ms=None, budget_ms=None),
+        ),
+        "questions": (Question(operation="store", name="better", fraction=0.4, holds=False),),
+    }
+    return Report(**{**base, **fields})
+
+
+def shown(report: Report, events=()) -> str:
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))
+    with console.file:
+        console.print(draw(report, list(events)))
+        return console.export_text()
+
+
+def test_the_live_view_shows_arms_budgets_evidence_stage_and_events():
+    text = shown(sample(), [EventLine(at="2026-01-01T10:00:00", type="Normal", reason="StageStarted", message="hello")])
+    for part in (
+        "Progressing",
+        "parallelIngest",
+        "canary",
+        "80 ms",
+        "250 ms",
+        "> 1 s",
+        "60.0 %",
+        "40 %",
+        "StageStarted",
+        "33 %",
+        "step 1/1",
+    ):
+        assert part in text
+
+
+def test_a_refused_save_and_a_problem_are_shown():
+    text = shown(sample(refusal="spec.replicas: is missing", problem="no pod", status=Status(), questions=()))
+    assert "spec.replicas" in text
+    assert "no pod" in text
+
+
+@pytest.mark.parametrize(("output", "part"), [("plain", "RolledBack"), ("json", '"reason":"RolledBack"')])
+def test_events_are_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str], output: str, part: str):
+    screen = Screen(output)
+    screen.say("a sentence")
+    screen.tell(Event("RolledBack", "why", "Warning"))
+    out = capsys.readouterr().out
+    assert part in out
+    assert "a sentence" in out
+
+
+def test_without_a_terminal_auto_is_plain():
+    assert Screen("auto").output == "plain"
+    assert Screen("live").output == "live"
+
+
+# -- the demo's report --------------------------------------------------------
+
+
+def change(name: str, outcome: str, **fields) -> ChangeReport:
+    question = "better" if outcome == "Promoted" else "worse"
+    evidence = {"store": {"logE": {question: 9.0}, "needed": {question: 6.4}}}
+    base = {
+        "name": name, "value": "v", "expected": "x", "outcome": outcome, "reason": "r", "message": "m",
+        "seconds": Seconds(to_flip=1, to_first_canary_request=2, to_verdict=20, to_everywhere=21),
+        "canary_requests": 100, "evidence": evidence,
+    }  # fmt: skip
+    return ChangeReport.model_validate({**base, **fields})
+
+
+GOOD = (change("parallelIngest", "Promoted"), change("httpPool", "RolledBack"))
+STARVED = Starvation(samples=30, mean_idle_percent=2.0, starved_share=0.9)
+CASES = [
+    ("as told", GOOD, True),
+    ("nothing was tried", (), False),
+    ("one was not tried", GOOD[:1], False),
+    ("the bad one was promoted", (GOOD[0], change("httpPool", "Promoted")), False),
+    ("inconclusive without a reason", (GOOD[0], change("httpPool", "Inconclusive")), False),
+    ("inconclusive and starved", (GOOD[0], change("httpPool", "Inconclusive", starvation=STARVED)), True),
+    ("starved in words only", (GOOD[0], change("httpPool", "Inconclusive", starvation=Starvation(samples=30))), False),
+    ("no evidence behind it", (GOOD[0], change("httpPool", "RolledBack", evidence={})), False),
+    ("too few requests", (change("parallelIngest", "Promoted", canary_requests=3), GOOD[1]), False),
+    (
+        "too late",
+        (GOOD[0], change("httpPool", "RolledBack", seconds=Seconds(to_flip=1, to_verdict=90, to_everywhere=91))),
+        False,
+    ),
+    ("never everywhere", (GOOD[0], change("httpPool", "RolledBack", seconds=Seconds(to_flip=1, to_verdict=9))), False),
+]
+
+
+@pytest.mark.parametrize(("changes", "holds"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_a_report_holds_when_it_is_as_told_or_shows_the_starvation(tmp_path: Path, changes, holds: bool):
+    path = tmp_path / "demo.json"
+    path.write_text(DemoReport(started_at=datetime.now(UTC), changes=changes).model_dump_json(by_alias=True))
+    assert (check_report(path) == []) is holds
+    done = run("demo", "--check", str(path))
+    assert done.exit_code == (0 if holds else 1)
+
+
+def test_a_report_that_is_none_does_not_hold(tmp_path: Path):
+    assert "no report" in check_report(tmp_path / "none")[0]
+    (tmp_path / "bad").write_text('{"outcome": "AsExpected"}')
+    assert "not a report" in check_report(tmp_path / "bad")[0]
+
+
+def test_a_change_without_a_verdict_is_reported_as_such():
+    found = change_report("httpPool", "RolledBack", datetime.now(UTC), None, Starvation())
+    assert found.outcome == "NoVerdict"
+    assert not found.as_expected
+    assert verdict_on(DemoReport(started_at=datetime.now(UTC), changes=(found,)))
+
+
+def test_headroom_is_the_mean_of_the_last_minute():
+    machine = Machine()
+    assert machine.headroom.idle_percent == 100.0
+    for idle in (50.0, 0.0):
+        machine.take(idle)
+    assert machine.headroom.idle_percent == 25.0
+    assert machine.headroom.starved_share == 0.5
+    assert machine.last_idle == 0.0

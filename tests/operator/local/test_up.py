@@ -1,0 +1,304 @@
+"""`memorystack up` as a process: real pods, real engines, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from memorystack_operator.local.report import read_report
+
+STACK = """
+apiVersion: memorystack.dev/v1alpha1
+kind: MemoryStack
+metadata: {name: mem}
+spec:
+  replicas: 2
+  qdrant: {url: "http://qdrant:6333"}
+  redis: {url: "redis://redis:6379/0"}
+  embedder: {url: "http://embedder/v1", model: m, dimensions: 64}
+  auth: {apiKeysSecretRef: {name: keys, key: keys}}
+  features:
+    parallelIngest: {concurrency: 0}
+  rollout:
+    steps: [{weight: 50, minDuration: 5s}]
+  template:
+    env: [{name: NOTE, value: one}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys}
+stringData: {keys: "me:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"}
+"""  # the SHA-256 of "key"
+HEADERS = {"x-api-key": "key"}
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Up:
+    """A running `memorystack up`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "stack.yaml"
+        self.file.write_text(STACK)
+        self.state = folder / "state"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "memorystack_operator.cli", *words]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, cwd=self.folder)
+
+    def argv(self) -> list[str]:
+        return [
+            "up",
+            "-f",
+            str(self.file),
+            "--port",
+            str(self.port),
+            "--state-dir",
+            str(self.state),
+            "--output",
+            "plain",
+        ]
+
+    def start(self) -> None:
+        argv = [sys.executable, "-m", "memorystack_operator.cli", *self.argv()]
+        with (self.folder / "out").open("ab") as out:
+            self.process = subprocess.Popen(argv, stdout=out, stderr=out)
+        self.wait(lambda: self.report and self.report.status.phase == "Idle" and self.ready == 2, "not ready")
+
+    @property
+    def report(self):
+        return read_report(self.state / "mem" / "report.json")
+
+    @property
+    def ready(self) -> int:
+        return sum(p.ready for p in self.report.pods) if self.report else 0
+
+    def config(self) -> dict:
+        try:
+            answer = httpx.get(f"{self.url}/v1/config", headers=HEADERS, timeout=5)
+            return answer.json() if answer.is_success else {}
+        except httpx.HTTPError:
+            return {}
+
+    def wait(self, until: Callable[[], object], what: str, seconds: float = 40) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if until():
+                return
+            time.sleep(0.05)
+        pytest.fail(f"{what}: {(self.folder / 'out').read_text()[-3000:]}")
+
+    def edit(self, before: str, after: str) -> None:
+        text = self.file.read_text()
+        assert before in text
+        self.file.write_text(text.replace(before, after))
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def child(self, word: str) -> psutil.Process:
+        return next(p for p in self.family() if any(word in part for part in p.cmdline()))
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    made = Up(tmp_path)
+    yield made
+    if made.process and made.process.poll() is None:
+        made.end(signal.SIGKILL)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not psutil.wait_procs(processes, timeout=10)[1]
+
+
+def test_a_day_in_the_life_of_a_local_stack(up: Up):
+    up.start()
+    assert (
+        httpx.post(f"{up.url}/v1/memories", headers=HEADERS, json={"namespace": "a", "text": "An owl."}).status_code
+        == 201
+    )
+    assert httpx.get(f"{up.url}/v1/config").status_code == 401
+    assert up.config()["source"] == "file"
+    out = (up.folder / "out").read_text()
+    for part in ("qdrant", "embedder", "redis", "->"):
+        assert part in out
+
+    second = up.run(*up.argv())
+    assert second.returncode == 1
+    assert "already running" in second.stderr
+    assert str(up.process.pid) in second.stderr
+
+    up.edit("replicas: 2", "replicas: none")
+    up.wait(lambda: up.report.refusal, "the bad save was not refused")
+    assert "spec.replicas" in up.report.refusal
+    assert up.ready == 2
+    up.edit("replicas: none", "replicas: 2")
+    up.wait(lambda: not up.report.refusal, "the good save was not taken")
+    up.edit("name: mem}", "name: other}")
+    up.wait(lambda: "metadata.name" in up.report.refusal, "the new name was not refused")
+    up.edit("name: other}", "name: mem}")
+
+    status = up.run("status", "--state-dir", str(up.state), "--svg", str(up.folder / "a.svg"))
+    assert "mem" in status.stdout
+    assert (up.folder / "a.svg").read_text().startswith("<svg")
+    report = json.loads(up.run("status", "--state-dir", str(up.state), "--output", "json").stdout)
+    assert len(report["pods"]) == 2
+
+    up.edit("concurrency: 0", "concurrency: 4")
+    up.wait(lambda: up.report.status.rollout, "no rollout began")
+    assert up.run("resume", "--state-dir", str(up.state)).returncode == 1
+    began = time.monotonic()
+    promoted = up.run("promote", "--state-dir", str(up.state), "--output", "json")
+    assert json.loads(promoted.stdout)["reason"] == "PromotedByHand"
+    up.wait(lambda: up.config().get("features", {}).get("parallelIngest") == {"concurrency": 4}, "not applied")
+    assert time.monotonic() - began < 10
+    events = [json.loads(line)["reason"] for line in (up.state / "mem" / "events.jsonl").read_text().splitlines()]
+    assert events[0] == "RolloutStarted"
+    assert "PromotedByHand" in events
+
+    family = up.family()
+    assert up.end() == 0
+    assert gone(family)
+    assert up.run("status", "--state-dir", str(up.state)).returncode == 1
+    assert "no stack is running" in up.run("down", "--state-dir", str(up.state)).stderr
+
+
+def test_what_dies_comes_back(up: Up):
+    """R15: SIGKILL of a pod, of the gateway, of an engine"""
+    up.start()
+    httpx.post(f"{up.url}/v1/memories", headers=HEADERS, json={"namespace": "a", "id": "o", "text": "An owl."})
+    for word in ("memorystack_runtime.app", "local.gateway", "dev.qdrant", "dev.embedder"):
+        victim = up.child(word)
+        victim.send_signal(signal.SIGKILL)
+        victim.wait(10)
+        up.wait(lambda: up.config(), f"{word} did not come back")
+    up.wait(lambda: up.ready == 2, "the pod did not come back")
+    assert any(p.restarts for p in up.report.pods)
+
+    def kept() -> bool:
+        try:
+            return httpx.get(f"{up.url}/v1/memories/o?namespace=a", headers=HEADERS).is_success
+        except httpx.HTTPError:
+            return False
+
+    up.wait(kept, "the acknowledged memory is gone")
+    assert up.run("down", "--state-dir", str(up.state)).returncode == 0
+    assert up.process.wait(10) == 0
+
+
+def test_scaling_and_a_new_template_keep_the_stack_serving(up: Up):
+    up.start()
+    up.edit("replicas: 2", "replicas: 3")
+    up.wait(lambda: up.ready == 3, "not scaled up")
+    old = {p.name: p.address for p in up.report.pods}
+    up.edit("value: one", "value: two")
+
+    def renewed() -> bool:
+        assert up.config(), "nobody served"
+        now = {p.name: p.address for p in up.report.pods if p.ready}
+        return len(now) == 3 and not set(now.items()) & set(old.items())
+
+    up.wait(renewed, "not rolled over", 60)
+    health = next(c for c in up.report.status.conditions if c.type == "RolloutHealthy")
+    assert health.reason == "NotJudged"
+    up.edit("replicas: 3", "replicas: 1")
+    up.wait(lambda: len(up.report.pods) == 1, "not scaled down")
+    assert up.end(signal.SIGTERM) == 0
+
+
+def test_killed_in_the_middle_it_leaves_nothing_and_the_next_one_goes_on(up: Up):
+    """R15"""
+    up.start()
+    httpx.post(f"{up.url}/v1/memories", headers=HEADERS, json={"namespace": "a", "id": "o", "text": "An owl."})
+    up.edit("concurrency: 0", "concurrency: 4")
+    up.wait(lambda: up.report.status.rollout, "no rollout began")
+    before = up.report.status.rollout.id
+    family = up.family()
+    assert up.end(signal.SIGKILL) == -signal.SIGKILL
+    assert gone(family)
+    (up.state / "mem" / "report.json").unlink()
+    argv = [sys.executable, "-m", "memorystack_operator.cli", *up.argv()]
+    with (up.folder / "out").open("ab") as out:
+        up.process = subprocess.Popen(argv, stdout=out, stderr=out)
+    up.wait(lambda: up.report and up.report.status.rollout and up.ready == 2, "did not go on")
+    assert up.report.status.rollout.id == before
+    events = [json.loads(line)["reason"] for line in (up.state / "mem" / "events.jsonl").read_text().splitlines()]
+    assert events.count("RolloutStarted") == 1
+    assert httpx.get(f"{up.url}/v1/memories/o?namespace=a", headers=HEADERS).status_code == 200
+    aborted = up.run("abort", "--state-dir", str(up.state), "--name", "mem")
+    assert aborted.returncode == 0
+    assert "aborted by hand" in aborted.stdout
+    assert up.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "said"),
+    [
+        (lambda up: up.file.unlink(), 2, "does not exist"),
+        (lambda up: up.file.write_text(""), 2, "is empty"),
+        (lambda up: up.file.write_text(STACK.replace("kind: MemoryStack", "kind: Pod")), 2, "'Pod' is not served"),
+        (lambda up: up.state.write_text("a file"), 2, "is a file"),
+    ],
+    ids=["missing", "empty", "kind", "folder"],
+)
+def test_a_start_that_cannot_work_is_one_sentence(up: Up, make: Callable[[Up], object], code: int, said: str):
+    make(up)
+    done = up.run(*up.argv())
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_and_a_locked_or_damaged_folder_are_named(up: Up):
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", up.port))
+        taken.listen()
+        done = up.run(*up.argv())
+    assert done.returncode == 1
+    assert f"port {up.port}" in done.stderr
+    assert "--port" in done.stderr
+    broken = up.state / "mem" / "qdrant" / "collections" / "memories"
+    broken.mkdir(parents=True)
+    (broken / "shard").write_text("not a folder")
+    done = up.run(*up.argv())
+    assert done.returncode == 1
+    assert "qdrant does not start" in done.stderr
+
+
+def test_a_missing_secret_is_named_and_mended_by_a_file(up: Up):
+    up.file.write_text(STACK.split("---", maxsplit=1)[0])
+    argv = [sys.executable, "-m", "memorystack_operator.cli", *up.argv()]
+    with (up.folder / "out").open("ab") as out:
+        up.process = subprocess.Popen(argv, stdout=out, stderr=out)
+    up.wait(lambda: up.report and "Secret keys" in up.report.problem, "not named")
+    folder = up.state / "mem" / "secrets" / "keys"
+    folder.mkdir(parents=True)
+    (folder / "keys").write_text(STACK.split('"')[-2])
+    up.wait(lambda: up.config(), "not mended")
+    assert os.stat(next((up.state / "mem" / "pods").glob("*/keys/keys"))).st_mode & 0o777 == 0o600
+    assert up.end() == 0

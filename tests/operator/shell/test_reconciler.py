@@ -1,0 +1,176 @@
+"""The loop: status first, then the world, then the events; and it outlives whatever one round meets."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from support.world import FLAG, World, settled_world
+
+from memorystack_operator.core import Status
+from memorystack_operator.shell import Conflict, Reconciler, run
+from memorystack_operator.shell.scrape import Scraper
+
+
+class FakeCluster:
+    """The port over a pure world; writes down the order of calls, and fails where it is told to."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.version = 0
+        self.recorded = world.status
+        self.calls: list[str] = []
+        self.told: list[str] = []
+        self.fail: dict[str, Exception] = {}
+        self.gone = False
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.fail:
+            raise self.fail.pop(name)
+
+    def now(self):
+        return self.world.now
+
+    async def stack(self):
+        self._call("stack")
+        return None if self.gone else (self.world.stack, self.recorded, str(self.version))
+
+    async def observe(self, stack, *, history):
+        self._call("observe+history" if history else "observe")
+        return self.world.observe()
+
+    async def write_status(self, stack, status: Status, version: str) -> str:
+        self._call("write")
+        if version != str(self.version):
+            raise Conflict
+        self.recorded, self.version = status, self.version + 1
+        return str(self.version)
+
+    async def apply(self, stack, children) -> None:
+        self._call("apply")
+
+    async def lend(self, stack, flags) -> None:
+        self._call("lend")
+
+    async def tell(self, stack, events) -> None:
+        self._call("tell")
+        self.told += [str(e.reason) for e in events]
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    world = settled_world(10)
+    world.edit(features=FLAG)
+    return FakeCluster(world)
+
+
+async def test_the_status_is_on_record_before_anything_follows(cluster: FakeCluster):
+    await Reconciler(cluster).step()
+    assert cluster.calls == ["stack", "observe", "write", "apply", "lend", "tell"]
+    assert cluster.told == ["RolloutStarted"]
+    assert cluster.recorded.rollout is not None
+
+
+async def test_while_calibrating_the_rings_are_asked_for_and_nothing_new_is_not_written(cluster: FakeCluster):
+    reconciler = Reconciler(cluster)
+    await reconciler.step()
+    await reconciler.step()
+    cluster.calls.clear()
+    await reconciler.step()
+    assert "observe+history" in cluster.calls
+    assert "write" not in cluster.calls
+    assert reconciler.status is not None
+
+
+async def test_a_lost_race_is_raised_and_decided_again_from_the_newer_record(cluster: FakeCluster):
+    cluster.fail["write"] = Conflict()
+    reconciler = Reconciler(cluster)
+    with pytest.raises(Conflict):
+        await reconciler.step()
+    assert cluster.told == []
+    await reconciler.step()
+    assert cluster.told == ["RolloutStarted"]
+
+
+async def test_an_event_is_told_once_even_when_doing_it_had_to_be_tried_twice(cluster: FakeCluster):
+    cluster.fail["apply"] = OSError("disk full")
+    reconciler = Reconciler(cluster)
+    with pytest.raises(OSError, match="disk full"):
+        await reconciler.step()
+    await reconciler.step()
+    assert cluster.told == ["RolloutStarted"]
+
+
+async def test_a_deleted_stack_is_left_alone(cluster: FakeCluster):
+    cluster.gone = True
+    assert (await Reconciler(cluster).step()).total_seconds() == 5
+    assert cluster.calls == ["stack"]
+    assert Reconciler(cluster).status is None
+
+
+async def test_the_loop_goes_on_after_errors_and_conflicts_and_wakes_at_once(cluster: FakeCluster):
+    cluster.fail = {"stack": RuntimeError("away"), "write": Conflict()}
+    wake, seen = asyncio.Event(), []
+
+    async def after(status: Status) -> None:
+        seen.append(status)
+
+    task = asyncio.create_task(run(Reconciler(cluster), wake, after))
+    async with asyncio.timeout(5):
+        while not seen:
+            await asyncio.sleep(0.01)
+        before = len(seen)
+        wake.set()
+        while len(seen) == before:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert cluster.told == ["RolloutStarted"]
+
+
+async def test_a_pod_that_answers_nonsense_or_nothing_is_unread():
+    import socket
+
+    import uvicorn
+
+    async def good(request):
+        ring = [{"ageSeconds": 1.0, "counters": []}] if request.query_params.get("history") else []
+        return JSONResponse(
+            {
+                "pod": "p",
+                "uid": "u",
+                "startedAt": 1.0,
+                "flags": "f",
+                "source": "file",
+                "budgets": "b",
+                "counters": [],
+                "newer": 1,
+                "ring": ring,
+            }
+        )
+
+    async def bad(_):
+        return Response("nonsense")
+
+    app = Starlette(routes=[Route("/good/internal/evidence", good), Route("/bad/internal/evidence", bad)])
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        while not server.started:
+            await asyncio.sleep(0.01)
+        async with Scraper() as scraper:
+            found = await scraper.read(
+                {"a": f"{url}/good", "b": f"{url}/bad", "c": "http://127.0.0.1:1", "d": f"{url}/none"}, history=True
+            )
+        server.should_exit = True
+        await task
+    assert found["a"].flags == "f"
+    assert len(found["a"].ring) == 1
+    assert (found["b"], found["c"], found["d"]) == (None, None, None)
