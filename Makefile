@@ -22,11 +22,11 @@ $(READY): requirements.lock operator/pyproject.toml runtime/pyproject.toml
 	@rm -rf $(VENV)
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV) && \
-	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --require-hashes -r requirements.lock && \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --no-deps --require-hashes -r requirements.lock && \
 	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --no-deps --no-build-isolation -e runtime -e operator; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e runtime -e operator; \
 	fi
 	@touch $@

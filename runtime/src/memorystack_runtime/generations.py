@@ -154,8 +154,9 @@ class RedisGenerations:
     async def close(self) -> None:
         # A cancellation that arrives while the client connects may come out as a lost connection, so it is also said.
         self._closing = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=0.2)
         await self._redis.aclose()
 
     def _lost(self) -> None:
