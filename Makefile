@@ -51,7 +51,7 @@ format: $(READY) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 bench: $(READY) ## Measure the speed bars in one run and write bench.json
-	$(BIN)/python -m tests.load.bench --report bench.json
+	$(BIN)/python tests/load/bench.py --report bench.json
 
 audit: $(READY) ## Look the locked dependencies up among known vulnerabilities (needs an advisory service)
 	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off

@@ -180,6 +180,8 @@ class RedisGenerations:
 
     async def _track(self) -> None:
         """Returns or raises when the tracking has ended."""
+        # Connections from before the loss are dead, and the first to use one would take it for a new loss.
+        await self._redis.connection_pool.disconnect(inuse_connections=False)
         async with self._redis.pubsub() as messages, self._redis.client() as control:
             await messages.connect()
             await messages.connection.send_command("CLIENT", "ID")

@@ -108,6 +108,14 @@ class Up:
             time.sleep(0.05)
         pytest.fail(f"{what}: {(self.folder / 'out').read_text()[-3000:]}")
 
+    def store(self) -> bool:
+        """Whether the memory `o` was acknowledged."""
+        body = {"namespace": "a", "id": "o", "text": "An owl."}
+        try:
+            return httpx.post(f"{self.url}/v1/memories", headers=HEADERS, json=body, timeout=5).status_code == 201
+        except httpx.HTTPError:
+            return False
+
     def edit(self, before: str, after: str) -> None:
         text = self.file.read_text()
         assert before in text
@@ -138,10 +146,7 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 def test_a_day_in_the_life_of_a_local_stack(up: Up):
     up.start()
-    assert (
-        httpx.post(f"{up.url}/v1/memories", headers=HEADERS, json={"namespace": "a", "text": "An owl."}).status_code
-        == 201
-    )
+    up.wait(up.store, "not acknowledged")
     assert httpx.get(f"{up.url}/v1/config").status_code == 401
     assert up.config()["source"] == "file"
     out = (up.folder / "out").read_text()
@@ -191,7 +196,7 @@ def test_a_day_in_the_life_of_a_local_stack(up: Up):
 def test_what_dies_comes_back(up: Up):
     """R15: SIGKILL of a pod, of the gateway, of an engine"""
     up.start()
-    httpx.post(f"{up.url}/v1/memories", headers=HEADERS, json={"namespace": "a", "id": "o", "text": "An owl."})
+    up.wait(up.store, "not acknowledged")
     for word in ("memorystack_runtime.app", "local.gateway", "dev.qdrant", "dev.embedder"):
         victim = up.child(word)
         victim.send_signal(signal.SIGKILL)
@@ -234,7 +239,7 @@ def test_scaling_and_a_new_template_keep_the_stack_serving(up: Up):
 def test_killed_in_the_middle_it_leaves_nothing_and_the_next_one_goes_on(up: Up):
     """R15"""
     up.start()
-    httpx.post(f"{up.url}/v1/memories", headers=HEADERS, json={"namespace": "a", "id": "o", "text": "An owl."})
+    up.wait(up.store, "not acknowledged")
     up.edit("concurrency: 0", "concurrency: 4")
     up.wait(lambda: up.report.status.rollout, "no rollout began")
     before = up.report.status.rollout.id
@@ -249,7 +254,7 @@ def test_killed_in_the_middle_it_leaves_nothing_and_the_next_one_goes_on(up: Up)
     assert up.report.status.rollout.id == before
     events = [json.loads(line)["reason"] for line in (up.state / "mem" / "events.jsonl").read_text().splitlines()]
     assert events.count("RolloutStarted") == 1
-    assert httpx.get(f"{up.url}/v1/memories/o?namespace=a", headers=HEADERS).status_code == 200
+    up.wait(lambda: httpx.get(f"{up.url}/v1/memories/o?namespace=a", headers=HEADERS).is_success, "gone")
     aborted = up.run("abort", "--state-dir", str(up.state), "--name", "mem")
     assert aborted.returncode == 0
     assert "aborted by hand" in aborted.stdout
