@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -25,8 +25,8 @@ __all__ = ["check_target", "load"]
 
 @click.command()
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Base URL of the API.")
-@click.option("--recalls", default=35.0, show_default=True, help="Recalls a second.")
-@click.option("--stores", default=8.0, show_default=True, help="Stores a second.")
+@click.option("--recalls", "recalls_per_second", default=35.0, show_default=True, help="Recalls a second.")
+@click.option("--stores", "stores_per_second", default=8.0, show_default=True, help="Stores a second.")
 @click.option("--repeat", default=0.3, show_default=True, help="Share of recalls that were asked lately.")
 @click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(0.1, 3600), help="How long.")
 @click.option("--from", "source", default="topics", show_default=True, help="A folder of text, or Python's own topics.")
@@ -52,20 +52,14 @@ __all__ = ["check_target", "load"]
 @said_plainly
 def load(
     url: str,
-    recalls: float,
-    stores: float,
-    repeat: float,
-    seconds: float,
     source: str,
     chunks: str,
     connection: Literal["per-request", "keep-alive"],
-    api_key: str,
-    budget_ms: float,
-    seed: int,
     allow_remote: bool,
     report: Path | None,
     interim: Path | None,
     output: Literal["text", "json"],
+    **rates: Any,
 ) -> None:
     """Send mixed store and recall traffic at a rate, from real text.
 
@@ -82,16 +76,10 @@ def load(
     fewest, most = _range(chunks)
     plan = Plan(
         url=url.rstrip("/"),
-        recalls_per_second=recalls,
-        stores_per_second=stores,
-        repeat=repeat,
-        seconds=seconds,
         fewest_chunks=fewest,
         most_chunks=most,
         keep_alive=connection == "keep-alive",
-        api_key=api_key,
-        budget_ms=budget_ms,
-        seed=seed,
+        **rates,
     )
     corpus = from_topics() if source == "topics" else from_folder(Path(source))
 
