@@ -105,6 +105,9 @@ def test_an_improvement_says_whether_the_budget_is_kept_now():
     assert "now within 250ms" in judge(Case((healed,))).message
 
 
-def test_evidence_for_people_is_a_multiple_and_never_overflows():
-    assert multiple(Finding(0.0, 4.605)) == "1x of 100x needed"
-    assert "e+304x" in multiple(Finding(100_000.0, 4.6))
+@pytest.mark.parametrize(
+    ("log_e", "said"),
+    [(0.0, "1x"), (6.4, "602x"), (100_000.0, "over 1000000x"), (-50.0, "under 0.01x"), (-1.0, "0.368x")],
+)
+def test_evidence_for_people_is_a_short_multiple_and_never_overflows(log_e: float, said: str):
+    assert multiple(Finding(log_e, 4.60517)) == f"{said} of 100x needed"

@@ -247,5 +247,8 @@ def _counts(op: Judged, word: str = "bad") -> str:
 
 
 def _times(log_e: float) -> str:
+    """Three digits are enough, and beyond a million or below a hundredth nobody reads the rest."""
     value = exp(min(log_e, 700.0))
-    return f"{value:.3g}x"
+    if value > 1e6:
+        return "over 1000000x"
+    return f"{value:.0f}x" if value >= 100 else f"{value:.3g}x" if value >= 0.01 else "under 0.01x"
