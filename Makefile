@@ -9,7 +9,7 @@ READY := $(VENV)/.installed
 SOURCES := operator/src runtime/src tests
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help install demo test check format bench audit mutate lock clean
+.PHONY: help install demo test check format bench audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
