@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -306,4 +307,31 @@ def test_a_missing_secret_is_named_and_mended_by_a_file(up: Up):
     (folder / "keys").write_text(STACK.split('"')[-2])
     up.wait(lambda: up.config(), "not mended")
     assert os.stat(next((up.state / "mem" / "pods").glob("*/keys/keys"))).st_mode & 0o777 == 0o600
+    assert up.end() == 0
+
+
+def test_a_request_in_flight_when_it_is_told_to_stop_is_still_answered(up: Up):
+    """What a draining pod does must be told to its client, so the gateway goes after the pods."""
+    slow = up.argv()
+    up.argv = lambda: [*slow, "--embedder-latency-ms", "1500"]
+    up.start()
+    with ThreadPoolExecutor(1) as pool:
+        note = {"namespace": "a", "text": "An owl."}
+        answer = pool.submit(httpx.post, f"{up.url}/v1/memories", headers=HEADERS, json=note, timeout=20)
+        embedder = next(p for p in up.family() if any("dev.embedder" in part for part in p.cmdline()))
+        up.wait(lambda: any(c.status == "ESTABLISHED" for c in embedder.net_connections()), "nothing is in flight")
+        assert up.end(signal.SIGTERM) == 0
+        assert answer.result(20).status_code == 201
+
+
+def test_every_process_is_written_down_for_a_next_run_to_clean_up(up: Up):
+    up.start()
+    path = up.state / "mem" / "processes.json"
+
+    def complete() -> bool:
+        return {e["pid"] for e in json.loads(path.read_text())} == {p.pid for p in up.family()}
+
+    up.wait(lambda: path.exists() and complete(), "not all are recorded")
+    up.child("dev.qdrant").send_signal(signal.SIGKILL)
+    up.wait(complete, "the new one is not recorded")
     assert up.end() == 0

@@ -35,7 +35,7 @@ class Daemon:
         self.started_at = 0.0
         self._argv = list(argv)
         self._env = dict(env) if env is not None else None
-        self._log = log
+        self.log = log
         self._process: asyncio.subprocess.Process | None = None
         self._ending = False
         self._quick_deaths = 0
@@ -46,6 +46,11 @@ class Daemon:
         """None while it is not running."""
         process = self._process
         return process.pid if process and process.returncode is None else None
+
+    @property
+    def failing(self) -> bool:
+        """Whether it died more than once without living half a minute in between."""
+        return self._quick_deaths > 1
 
     async def start(self) -> None:
         """Starts it and keeps it alive."""
@@ -73,14 +78,14 @@ class Daemon:
     def last_line(self) -> str:
         """What it said last, for an error message."""
         with suppress(OSError):
-            lines = self._log.read_text(errors="replace").splitlines()
+            lines = self.log.read_text(errors="replace").splitlines()
             return next((line for line in reversed(lines) if line.strip()), "")
         return ""
 
     async def _spawn(self) -> None:
-        if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
-            self._log.replace(self._log.with_suffix(".old.log"))
-        with self._log.open("ab") as log:
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".old.log"))
+        with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *on_leash(self._argv), env=self._env, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -97,8 +102,13 @@ class Daemon:
             _log.warning("process_died", name=self.name, code=code, said=self.last_line(), again_in_seconds=pause)
             await asyncio.sleep(pause)
             self.restarts += 1
+            await self._respawn()
+
+    async def _respawn(self) -> None:
+        """Tries until it is started: a full disk or a full process table passes."""
+        while True:
             try:
-                await self._spawn()
+                return await self._spawn()
             except OSError as error:
                 _log.error("process_not_started", name=self.name, why=str(error))
-                return
+                await asyncio.sleep(BACKOFF_SECONDS[-1])

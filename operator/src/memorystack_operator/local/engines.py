@@ -6,8 +6,9 @@ Knows: which variable each replaces. Must not know: pods.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +45,7 @@ class Engines:
     urls: dict[str, str] = field(default_factory=dict)
 
     async def stop(self) -> None:
-        """Ends them, the store last so that draining pods can still write."""
+        """Ends them; the pods must have drained before, as they still write."""
         await asyncio.gather(*(d.stop(8.0) for d in self.daemons))
 
 
@@ -67,7 +68,7 @@ async def _qdrant(engines: Engines, folder: StateFolder, spec: Spec, say: Callab
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     argv = engine_command("qdrant", "127.0.0.1", port, path=folder.qdrant)
-    await _start(engines, Daemon("qdrant", argv, folder.logs / "qdrant.log"), f"{url}/readyz")
+    await _start(engines, Daemon("qdrant", argv, folder.logs / "qdrant.log"), partial(_answers, f"{url}/readyz"))
     engines.urls["qdrant"] = url
     engines.variables["MEMORYSTACK_QDRANT_URL"] = url
     say(f"qdrant    {spec.qdrant.url} -> the local engine at {url}, data in {_short(folder.qdrant)}")
@@ -87,7 +88,7 @@ async def _embedder(
         item_latency_ms=options.item_ms,
         capacity=options.capacity,
     )
-    await _start(engines, Daemon("embedder", argv, folder.logs / "embedder.log"), f"{url}/healthz")
+    await _start(engines, Daemon("embedder", argv, folder.logs / "embedder.log"), partial(_answers, f"{url}/healthz"))
     engines.urls["embedder"] = url
     engines.variables["MEMORYSTACK_EMBEDDER_URL"] = f"{url}/v1"
     say(
@@ -105,21 +106,19 @@ async def _redis(engines: Engines, folder: StateFolder, spec: Spec, say: Callabl
         engines.variables["MEMORYSTACK_REDIS_URL"] = ""
         say(f"redis     {NO_REDIS}")
         return
-    await _start(engines, Daemon("redis", command, folder.logs / "redis.log"), None)
+    await _start(engines, Daemon("redis", command, folder.logs / "redis.log"), partial(_listens, port))
     engines.urls["redis"] = f"redis://127.0.0.1:{port}/0"
     engines.variables["MEMORYSTACK_REDIS_URL"] = engines.urls["redis"]
     say(f"redis     {spec.redis.url or 'the Secret'} -> {Path(command[0]).name} at 127.0.0.1:{port}")
 
 
-async def _start(engines: Engines, daemon: Daemon, ready: str | None) -> None:
+async def _start(engines: Engines, daemon: Daemon, ready: Callable[[], Awaitable[bool]]) -> None:
     """A start that fails is not tried for ever: the engine's last words are the error."""
     await daemon.start()
     engines.daemons.append(daemon)
-    if ready is None:
-        return
     try:
-        async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(trust_env=False) as client:
-            while not await _answers(client, ready):
+        async with asyncio.timeout(READY_SECONDS):
+            while not await ready():
                 if daemon.restarts:
                     msg = f"{daemon.name} does not start: {daemon.last_line()}"
                     raise CannotStart(msg)
@@ -129,11 +128,22 @@ async def _start(engines: Engines, daemon: Daemon, ready: str | None) -> None:
         raise CannotStart(msg) from None
 
 
-async def _answers(client: httpx.AsyncClient, url: str) -> bool:
+async def _answers(url: str) -> bool:
     try:
-        return (await client.get(url)).is_success
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:  # noqa: S501 -- plain HTTP on the loopback
+            return (await client.get(url)).is_success
     except httpx.HTTPError:
         return False
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
 
 
 def _short(path: Path) -> str:

@@ -18,6 +18,8 @@ __all__ = ["Backends", "main", "serve"]
 
 POLL_SECONDS: Final = 0.05
 CONNECT_SECONDS: Final = 2.0
+LINGER_SECONDS: Final = 2.0
+"""How long a refused client may still talk before it is cut off."""
 EARLY_BYTES: Final = 1 << 20
 """Taken from a client before its pod is found."""
 _BODY: Final = b'{"title":"Service Unavailable","status":503,"detail":"no pod is ready"}'
@@ -71,6 +73,8 @@ class _Side(asyncio.Protocol):
         self.peer: _Side | None = None
         self._early: list[bytes] = []
         self._paused = False
+        self._ended = False
+        self._refused = False
         self._on_made = on_made
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,15 +83,35 @@ class _Side(asyncio.Protocol):
             self._on_made(self)
 
     def join(self, peer: _Side) -> None:
-        """What came before the pod was found goes first."""
+        """What came before the pod was found goes first, the end of it included."""
         self.peer = peer
         if peer.transport and self._early:
             peer.transport.writelines(self._early)
             self._early.clear()
-        if self._paused and self.transport:
+        if self._ended:
+            self._pass_end()
+        elif self._paused and self.transport:
             self.transport.resume_reading()
 
+    def refuse(self) -> None:
+        """Closing with bytes unread would reset the connection and lose the answer, so the client is heard out first."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        self._refused = True
+        self._early.clear()
+        self.transport.write(NOBODY)
+        if self._ended:
+            self.transport.close()
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self._paused:
+            self.transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.close)
+
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self.peer and self.peer.transport:
             self.peer.transport.write(data)
             return
@@ -98,9 +122,19 @@ class _Side(asyncio.Protocol):
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        if self.peer and self.peer.transport and self.peer.transport.can_write_eof():
+        self._ended = True
+        self._pass_end()
+        return not self._refused
+
+    def _pass_end(self) -> None:
+        """A half-closed connection still answers; one that both ends have closed is nobody's and must go."""
+        if self.peer is None or self.peer.transport is None or self.transport is None:
+            return
+        if self.peer._ended:
+            self.transport.close()
+            self.peer.transport.close()
+        elif self.peer.transport.can_write_eof() and not self.peer.transport.is_closing():
             self.peer.transport.write_eof()
-        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.peer and self.peer.transport:
@@ -148,8 +182,7 @@ async def _join(client: _Side, backends: Backends) -> None:
         pod.join(client)
         client.join(pod)
         return
-    client.transport.write(NOBODY)
-    client.transport.close()
+    client.refuse()
 
 
 async def _main(host: str, port: int, path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from memorystack_operator.local.errors import CannotStart
 
-__all__ = ["address_of", "check_port", "free_port"]
+__all__ = ["address_of", "check_port", "free_port", "free_ports"]
 
 
 def address_of(index: int) -> str:
@@ -18,9 +18,16 @@ def address_of(index: int) -> str:
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody listens on now."""
-    with closing(socket.socket()) as one:
-        one.bind((host, 0))
-        return int(one.getsockname()[1])
+    return free_ports(host, 1)[0]
+
+
+def free_ports(host: str, count: int) -> list[int]:
+    """That many different ones: each is held until the last is found."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(closing(socket.socket())) for _ in range(count)]
+        for one in sockets:
+            one.bind((host, 0))
+        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def check_port(host: str, port: int, option: str) -> None:

@@ -30,10 +30,13 @@ def end_remains(path: Path) -> int:
     except (OSError, ValueError):
         return 0
     ours = [e["pid"] for e in entries if is_same_process(e["pid"], e["created"])]
+    killed = []
     for pid in ours:
         with suppress(psutil.Error):
-            psutil.Process(pid).kill()
-    psutil.wait_procs([psutil.Process(p) for p in ours if psutil.pid_exists(p)], timeout=5)
+            process = psutil.Process(pid)
+            process.kill()
+            killed.append(process)
+    psutil.wait_procs(killed, timeout=5)
     path.unlink(missing_ok=True)
     return len(ours)
 

@@ -56,18 +56,19 @@ class StateFolder:
         try:
             for folder in (self.root, self.logs, self.pods, self.qdrant):
                 folder.mkdir(parents=True, exist_ok=True)
-            ignore = self.root / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n")
+            # Written each time: a folder that cannot be written is found here, not in the middle of the start.
+            write_atomically(self.root / ".gitignore", "*\n")
         except OSError as error:
-            msg = f"the state folder {self.root} cannot be written ({error.strerror}): free space there or set --state-dir"
-            raise CannotStart(msg) from None
+            raise CannotStart(_not_written(self.root, error)) from None
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """This process is the only one to run the stack. Raises AlreadyRunning. The kernel frees it when we die."""
-        path = self.root / "lock"
-        with path.open("a") as handle:
+        try:
+            handle = (self.root / "lock").open("a")
+        except OSError as error:
+            raise CannotStart(_not_written(self.root, error)) from None
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -104,10 +105,25 @@ def write_atomically(path: Path, text: str, *, durable: bool = False, mode: int 
                 file.flush()
                 os.fsync(handle)
         Path(name).replace(path)
+        if durable:
+            _sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def _not_written(folder: Path, error: OSError) -> str:
+    return f"the state folder {folder} cannot be written ({error.strerror}): free space there or set --state-dir"
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name itself is durable only when its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _who(running: Running | None) -> str:

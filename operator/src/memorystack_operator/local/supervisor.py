@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,8 +22,7 @@ from memorystack_operator.core import Child
 from memorystack_operator.local.daemon import Daemon
 from memorystack_operator.local.errors import CannotStart
 from memorystack_operator.local.pods import Identity, PodTemplate, Secrets, environment_of, template_of, write_files
-from memorystack_operator.local.ports import address_of, free_port
-from memorystack_operator.local.remains import record
+from memorystack_operator.local.ports import address_of, free_ports
 from memorystack_operator.local.state import StateFolder, write_atomically
 from memorystack_runtime.contract import LEASE_FILE, FlagLease
 
@@ -49,6 +48,8 @@ class LocalPod:
     created_at: datetime
     ready: bool = False
     lease: FlagLease | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+    """What its flags and budgets files hold."""
     going: bool = False
 
     @property
@@ -81,7 +82,7 @@ class Supervisor:
     def apply(self, children: tuple[Child, ...]) -> None:
         """What is wanted from now on; files change at once, processes as the ticks go."""
         for child in children:
-            if child["kind"] == "ConfigMap" and child["data"] != self._config:
+            if child["kind"] == "ConfigMap":
                 self._config = dict(child["data"])
                 for pod in self.pods:
                     self._write_config(pod)
@@ -93,9 +94,9 @@ class Supervisor:
         for pod in self.pods:
             lease = flags.get(pod.name)
             if lease != pod.lease:
-                pod.lease = lease
                 text = lease.model_dump_json(by_alias=True) if lease else ""
                 write_atomically(pod.who.folder / "config" / LEASE_FILE, text)
+                pod.lease = lease  # only now: a write that failed is tried again
 
     @property
     def settled(self) -> bool:
@@ -109,11 +110,16 @@ class Supervisor:
         while True:
             try:
                 await self._tick()
-                self.problem = ""
+                self.problem = self._crashing()
             except (CannotStart, OSError) as error:
                 if str(error) != self.problem:
                     _log.error("pods_not_started", why=str(error))
                 self.problem = str(error)
+                await asyncio.sleep(1)
+            except Exception as error:
+                # Without this loop nothing would be started again, and nobody would be told.
+                _log.exception("supervisor_failed", error=str(error))
+                self.problem = f"the supervisor failed ({error!r}): see the log of memorystack up"
                 await asyncio.sleep(1)
             await asyncio.sleep(TICK_SECONDS)
 
@@ -139,8 +145,17 @@ class Supervisor:
             # Never fewer ready pods than asked for: an old one goes only when a new one has taken its place.
             self._retire(next((p for p in old if not p.ready), old[0]))
         elif len(current) > template.replicas:
-            # The youngest goes, but not the one that carries the flags.
-            self._retire(max(current, key=lambda p: (p.lease is None, p.created_at)))
+            # One that does not serve goes first, then the youngest, but not the one that carries the flags.
+            self._retire(max(current, key=lambda p: (not p.ready, p.lease is None, p.created_at)))
+
+    def _crashing(self) -> str:
+        """Names a process that dies again and again, with its last words; nothing while all is well."""
+        for pod in self.pods:
+            if not pod.ready and not pod.going and pod.daemon.failing:
+                return (
+                    f"{pod.name} does not start: {pod.daemon.last_line() or 'it said nothing'} (see {pod.daemon.log})"
+                )
+        return ""
 
     async def _start(self, template: PodTemplate) -> None:
         used = {p.index for p in self.pods}
@@ -149,7 +164,7 @@ class Supervisor:
         who = Identity(name, str(uuid.uuid4()), self._folder.pods / name)
         write_files(template, who, self.secrets)
         host = address_of(index)
-        port, internal = free_port(host), free_port(host)
+        port, internal = free_ports(host, 2)
         own = {
             "MEMORYSTACK_HOST": host,
             "MEMORYSTACK_PORT": str(port),
@@ -162,7 +177,6 @@ class Supervisor:
         self._write_config(pod)
         await daemon.start()
         self.pods.append(pod)
-        self._record()
 
     def _retire(self, pod: LocalPod) -> None:
         """It leaves the gateway first, then drains."""
@@ -190,18 +204,17 @@ class Supervisor:
                 ready = (await self._client.get(pod.internal_url + path)).is_success
         if ready != pod.ready:
             pod.ready = ready
-            self._record()
             self._wake.set()
 
     def _write_config(self, pod: LocalPod) -> None:
+        if pod.config == self._config:
+            return
         for name, text in self._config.items():
             write_atomically(pod.who.folder / "config" / name, text)
+        pod.config = self._config  # only now: a write that failed is tried again
 
     def _publish(self, pods: list[LocalPod]) -> None:
         lines = "".join(f"{p.host}:{p.port}\n" for p in pods if p.ready)
         path = self._folder.backends
         if not path.exists() or path.read_text() != lines:
             write_atomically(path, lines)
-
-    def _record(self) -> None:
-        record(self._folder.remains, [p.daemon.pid for p in self.pods if p.daemon.pid])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
+import structlog
 
 from memorystack_operator.api import load
 from memorystack_operator.core import Event, Status
@@ -25,7 +26,7 @@ from memorystack_operator.local.daemon import Daemon
 from memorystack_operator.local.engines import EmbedderOptions, Engines, start_engines
 from memorystack_operator.local.machine import Machine
 from memorystack_operator.local.ports import check_port
-from memorystack_operator.local.remains import end_remains
+from memorystack_operator.local.remains import end_remains, record
 from memorystack_operator.local.report import Report, make_report
 from memorystack_operator.local.source import Source
 from memorystack_operator.local.state import Running, StateFolder, write_atomically
@@ -37,6 +38,7 @@ __all__ = ["Stack", "UpOptions", "up"]
 
 GATEWAY_HOST: Final = "127.0.0.1"
 WATCH_SECONDS: Final = 0.1
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,15 @@ class Stack:
     cluster: LocalCluster
     supervisor: Supervisor
     engines: Engines
+    door: Daemon
     machine: Machine = field(default_factory=Machine)
     status: Status = field(default_factory=Status)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all processes that this one has started."""
+        daemons = (*self.engines.daemons, self.door, *(pod.daemon for pod in self.supervisor.pods))
+        return [d.pid for d in daemons if d.pid is not None]
 
     def report(self) -> Report:
         """As of now."""
@@ -123,15 +132,16 @@ async def _running(
         if not options.use_urls:
             engines = await start_engines(folder, source.stack.spec, options.embedder, say)
             stack.push_async_callback(engines.stop)
+        # Ended in the opposite order: the gateway outlives the pods, so that what they still answer reaches its client.
+        door = _gateway(folder, options.port)
+        stack.push_async_callback(door.stop, 3.0)
         supervisor = Supervisor(folder, source.stack.metadata.name, engines.variables, wake)
         stack.push_async_callback(supervisor.stop)
         scraper = await stack.enter_async_context(Scraper())
         cluster = LocalCluster(folder, source, supervisor, scraper, _next_epoch(folder))
         cluster.on_event = on_event
-        running = Stack(folder, source, gateway, cluster, supervisor, engines)
-        door = _gateway(folder, options.port)
+        running = Stack(folder, source, gateway, cluster, supervisor, engines, door)
         await door.start()
-        stack.push_async_callback(door.stop, 3.0)
         _announce(folder, source, gateway)
         tasks = _tasks(running, wake)
         stack.push_async_callback(_cancel, tasks)
@@ -152,14 +162,21 @@ def _tasks(stack: Stack, wake: asyncio.Event) -> list[asyncio.Task[None]]:
 
 
 async def _watch(stack: Stack, wake: asyncio.Event) -> None:
-    """A saved file or a new action is seen within a tenth of a second."""
+    """A saved file or a new action is seen within a tenth of a second; a new process is written down."""
     action: float | None = None
+    pids: list[int] = []
     while True:
         await asyncio.sleep(WATCH_SECONDS)
-        now = stack.folder.action.stat().st_mtime if stack.folder.action.exists() else None
-        if stack.source.read() or now != action:
-            action = now
-            wake.set()
+        try:
+            now = stack.folder.action.stat().st_mtime if stack.folder.action.exists() else None
+            if stack.source.read() or now != action:
+                action = now
+                wake.set()
+            if stack.pids != pids:
+                record(stack.folder.remains, stack.pids)
+                pids = stack.pids
+        except OSError as error:
+            _log.warning("watch_failed", why=str(error))  # a full disk passes; saves must be seen afterwards
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
