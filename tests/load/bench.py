@@ -178,6 +178,9 @@ async def requests_per_second(url: str, body: bytes, seconds: float = 3.0) -> fl
 
 BARE = """
 import sys, uvicorn
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 body = open(sys.argv[2], "rb").read()
 async def answer(request):
     await request.body()
