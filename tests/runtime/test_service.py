@@ -143,6 +143,11 @@ async def test_a_request_id_is_kept_when_it_is_sane(settings):
         assert kept.headers["x-request-id"] == "abc-1"
         made = await service.api.get("/v1/stats", headers={"x-request-id": "no good\x01"})
         assert len(made.headers["x-request-id"]) == 32
+        next_one = await service.api.get("/v1/stats")
+        assert next_one.headers["x-request-id"] != made.headers["x-request-id"]
+        assert len(next_one.headers.get_list("x-request-id")) == 1
+        missing = await service.api.get("/v1/memories/none?namespace=a", headers={"x-request-id": "abc-2"})
+        assert missing.headers.get_list("x-request-id") == ["abc-2"]
 
 
 async def test_every_v1_route_asks_for_a_key_and_the_others_do_not(settings, tmp_path: Path):

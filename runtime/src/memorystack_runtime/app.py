@@ -141,6 +141,8 @@ def _server(app: Starlette, settings: Settings) -> _Server:
         access_log=False,
         log_config=None,
         server_header=False,
+        # Nothing here asks who the first client was; a connection's age is that of the real peer.
+        proxy_headers=False,
         backlog=1024,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
     )

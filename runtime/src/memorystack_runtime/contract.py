@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 __all__ = [
@@ -139,12 +139,19 @@ class Counters(Shape):
     over: tuple[int, ...] = (0,) * len(LADDER_MS)
 
 
+def _known(operations: Any) -> Any:
+    if not isinstance(operations, dict):
+        return operations
+    return {name: counters for name, counters in operations.items() if name in OPERATIONS}
+
+
 class RevisionCounters(Shape):
     """The counters of the requests *admitted* under one flags revision and one budgets revision."""
 
     flags: str
     budgets: str
-    operations: dict[Operation, Counters]
+    operations: Annotated[dict[Operation, Counters], BeforeValidator(_known)]
+    """Of a newer runtime's operations only those are read that the reader knows."""
 
 
 class Snapshot(Shape):

@@ -6,16 +6,16 @@ Knows: the order of these, once for all routes. Must not know: what a route does
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
 import structlog
-from cachetools import TTLCache
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -30,7 +30,11 @@ from memorystack_runtime.settings import Settings
 __all__ = ["Handler", "Serving", "read_json", "request_id_of"]
 
 Handler = Callable[[Request], Awaitable[Response]]
+CONNECTIONS_KNOWN: Final = 20_000
 _SANE_ID: Final = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+# A random prefix and a number: unique across pods and starts, without a system call for each request.
+_PREFIX: Final = secrets.token_hex(12)
+_numbers: Final = itertools.count(1)
 _log = structlog.get_logger(__name__)
 _UNAUTHORIZED: Final = Problem(
     401,
@@ -48,8 +52,9 @@ class Serving:
         self._ledger = ledger
         self._admission = admission
         self._deadline = settings.request_timeout_ms / 1000
-        age = settings.max_connection_age_seconds
-        self._born: TTLCache[Any, float] = TTLCache(maxsize=20_000, ttl=2 * age)
+        self._age = settings.max_connection_age_seconds
+        self._ends: dict[Any, float] = {}
+        """When each client's connection is to end, by the monotonic clock."""
 
     def counted(self, operation: Operation, handler: Handler) -> Handler:
         """A route whose requests are evidence."""
@@ -103,27 +108,37 @@ class Serving:
             ticket.drop()
         if not isinstance(error, (Fault, TimeoutError, ValueError)):
             _log.error("request_failed", request_id=identity, path=request.url.path, exc_info=error)
-        return self._finished(request, respond(problem, identity), identity)
+        return self._aged(request, respond(problem, identity))
 
     def _finished(self, request: Request, response: Response, identity: str) -> Response:
-        response.headers["x-request-id"] = identity
-        if self._is_old(request):
-            response.headers["connection"] = "close"
+        response.raw_headers.append((b"x-request-id", identity.encode()))
+        return self._aged(request, response)
+
+    def _aged(self, request: Request, response: Response) -> Response:
+        if self._is_old(request.scope.get("client")):
+            response.raw_headers.append((b"connection", b"close"))
         return response
 
-    def _is_old(self, request: Request) -> bool:
+    def _is_old(self, client: Any) -> bool:
         """Clients with keep-alive pin their pod; a connection ends after its age so that new pods get their share."""
         now = time.monotonic()
-        age = self._settings.max_connection_age_seconds
-        end = self._born.get(request.scope.get("client"))
+        end = self._ends.get(client)
         if end is None:
+            self._forget_ended(now)
             # Jitter, so that connections made together do not end together.
-            end = now + age * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads load, guards nothing
-            self._born[request.scope.get("client")] = end
+            self._ends[client] = now + self._age * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads load, guards nothing
+            return False
         if now < end:
             return False
-        self._born.pop(request.scope.get("client"), None)
+        del self._ends[client]
         return True
+
+    def _forget_ended(self, now: float) -> None:
+        """Clients leave without a word, so what is past its end goes; all of it if that is not enough."""
+        if len(self._ends) < CONNECTIONS_KNOWN:
+            return
+        kept = {client: end for client, end in self._ends.items() if now < end}
+        self._ends = kept if len(kept) < CONNECTIONS_KNOWN else {}
 
 
 async def read_json(request: Request, limit: int) -> Any:
@@ -145,7 +160,7 @@ def request_id_of(request: Request) -> str:
     known = request.scope.get("memorystack.request_id")
     if known is None:
         given = request.headers.get("x-request-id", "")
-        known = given if _SANE_ID.match(given) else uuid.uuid4().hex
+        known = given if _SANE_ID.match(given) else f"{_PREFIX}{next(_numbers):08x}"
         request.scope["memorystack.request_id"] = known
     return str(known)
 

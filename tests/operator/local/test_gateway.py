@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -169,3 +170,24 @@ async def test_a_client_that_is_cut_off_frees_its_pod(tmp_path: Path):
             writer.transport.abort()
             while pod.open:
                 await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_is_silent_at_both_ends_is_ended_and_one_that_speaks_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gateway, "IDLE_SECONDS", 0.3)
+    pod = Pod("a")
+    async with pod.serving(), door(tmp_path / "b", pod.port) as (port, _):
+        silent, _ = (client := await asyncio.open_connection("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(8):
+            writer.write(b"x")
+            await asyncio.sleep(0.1)
+        assert silent.at_eof() or silent.exception()
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            assert await reader.read() == b"a:8"
+        for one in (client[1], writer):
+            one.close()
+            with contextlib.suppress(ConnectionError):
+                await one.wait_closed()

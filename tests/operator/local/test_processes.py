@@ -18,8 +18,10 @@ from support.world import stack
 from memorystack_operator.core import Child, Observations, Status, decide
 from memorystack_operator.local import daemon as daemon_module
 from memorystack_operator.local import supervisor as supervisor_module
+from memorystack_operator.local.cluster import _read_status, open_source
 from memorystack_operator.local.daemon import Daemon
 from memorystack_operator.local.errors import CannotStart
+from memorystack_operator.local.pods import Identity, environment_of, template_of
 from memorystack_operator.local.ports import free_ports
 from memorystack_operator.local.remains import end_remains, record
 from memorystack_operator.local.state import StateFolder, write_atomically
@@ -194,6 +196,59 @@ async def test_scaling_down_takes_the_sick_then_the_young_and_spares_the_canary(
     assert [p.name for p in pods.pods if p.going] == [leaves]
     await until(lambda: len(pods.pods) == 2)
     assert pods.settled
+
+
+async def test_a_late_answer_does_not_take_a_pod_out_and_three_do(pods: Supervisor, monkeypatch: pytest.MonkeyPatch):
+    pod, answers = pods.pods[0], [True, False, False, True, False, False, False, True]
+
+    async def answer(_: LocalPod, path: str) -> bool:
+        assert path == ("/healthz" if pod.ready else "/readyz")
+        return answers.pop(0)
+
+    monkeypatch.setattr(pods, "_answers", answer)
+    seen = []
+    while answers:
+        await pods._look(pod)
+        seen.append(pod.ready)
+    assert seen == [True, True, True, True, True, True, False, True]
+    os.kill(pod.daemon.pid, signal.SIGKILL)
+    await until(lambda: pod.daemon.pid is None)
+    await pods._look(pod)
+    assert not pod.ready
+
+
+async def test_a_pod_gets_neither_our_own_settings_nor_proxies_from_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children
+):
+    for name in ("HTTPS_PROXY", "http_proxy", "MEMORY_CACHE_MAX_SIZE", "MEMORYSTACK_LOG_LEVEL"):
+        monkeypatch.setenv(name, "from-the-shell")
+    monkeypatch.setenv("LC_NOTE", "kept")
+    template = template_of(next(c for c in children if c["kind"] == "Deployment"))
+    found = environment_of(template, Identity("mem-0", "u", tmp_path), {"keys": {"keys": b"x"}})
+    assert "from-the-shell" not in found.values()
+    assert found["LC_NOTE"] == "kept"
+    assert found["MEMORYSTACK_QDRANT_URL"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 1, "uid": "u", "generation": "x"}'])
+def test_a_record_that_cannot_be_read_stops_the_start_and_is_kept(tmp_path: Path, text: str):
+    """A fresh start would approve what was rejected."""
+    folder = StateFolder(tmp_path / "mem")
+    folder.make()
+    folder.status.write_text(text)
+    with pytest.raises(CannotStart, match=r"record .* cannot be read"):
+        open_source(folder, tmp_path / "stack.yaml")
+    assert folder.status.read_text() == text
+
+
+def test_a_status_that_cannot_be_read_stops_the_start(tmp_path: Path):
+    folder = StateFolder(tmp_path / "mem")
+    folder.make()
+    folder.status.write_text('{"version": 1, "status": {"phase": "Dreaming"}}')
+    with pytest.raises(CannotStart, match="approved"):
+        _read_status(folder)
+    folder.status.unlink()
+    assert _read_status(folder) == (Status(), 0)
 
 
 def test_ports_asked_for_together_differ():

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,122 +13,8 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
-
-from memorystack_operator.local.report import read_report
-
-STACK = """
-apiVersion: memorystack.dev/v1alpha1
-kind: MemoryStack
-metadata: {name: mem}
-spec:
-  replicas: 2
-  qdrant: {url: "http://qdrant:6333"}
-  redis: {url: "redis://redis:6379/0"}
-  embedder: {url: "http://embedder/v1", model: m, dimensions: 64}
-  auth: {apiKeysSecretRef: {name: keys, key: keys}}
-  features:
-    parallelIngest: {concurrency: 0}
-  rollout:
-    steps: [{weight: 50, minDuration: 5s}]
-  template:
-    env: [{name: NOTE, value: one}]
----
-apiVersion: v1
-kind: Secret
-metadata: {name: keys}
-stringData: {keys: "me:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"}
-"""  # the SHA-256 of "key"
-HEADERS = {"x-api-key": "key"}
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-class Up:
-    """A running `memorystack up`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = folder / "stack.yaml"
-        self.file.write_text(STACK)
-        self.state = folder / "state"
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def run(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "memorystack_operator.cli", *words]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, cwd=self.folder)
-
-    def argv(self) -> list[str]:
-        return [
-            "up",
-            "-f",
-            str(self.file),
-            "--port",
-            str(self.port),
-            "--state-dir",
-            str(self.state),
-            "--output",
-            "plain",
-        ]
-
-    def start(self) -> None:
-        argv = [sys.executable, "-m", "memorystack_operator.cli", *self.argv()]
-        with (self.folder / "out").open("ab") as out:
-            self.process = subprocess.Popen(argv, stdout=out, stderr=out)
-        self.wait(lambda: self.report and self.report.status.phase == "Idle" and self.ready == 2, "not ready")
-
-    @property
-    def report(self):
-        return read_report(self.state / "mem" / "report.json")
-
-    @property
-    def ready(self) -> int:
-        return sum(p.ready for p in self.report.pods) if self.report else 0
-
-    def config(self) -> dict:
-        try:
-            answer = httpx.get(f"{self.url}/v1/config", headers=HEADERS, timeout=5)
-            return answer.json() if answer.is_success else {}
-        except httpx.HTTPError:
-            return {}
-
-    def wait(self, until: Callable[[], object], what: str, seconds: float = 40) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if until():
-                return
-            time.sleep(0.05)
-        pytest.fail(f"{what}: {(self.folder / 'out').read_text()[-3000:]}")
-
-    def store(self) -> bool:
-        """Whether the memory `o` was acknowledged."""
-        body = {"namespace": "a", "id": "o", "text": "An owl."}
-        try:
-            return httpx.post(f"{self.url}/v1/memories", headers=HEADERS, json=body, timeout=5).status_code == 201
-        except httpx.HTTPError:
-            return False
-
-    def edit(self, before: str, after: str) -> None:
-        text = self.file.read_text()
-        assert before in text
-        self.file.write_text(text.replace(before, after))
-
-    def family(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def child(self, word: str) -> psutil.Process:
-        return next(p for p in self.family() if any(word in part for part in p.cmdline()))
-
-    def end(self, number: int = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(60)
+from support.up import HEADERS, STACK, Up, gone
 
 
 @pytest.fixture
@@ -139,10 +23,6 @@ def up(tmp_path: Path) -> Iterator[Up]:
     yield made
     if made.process and made.process.poll() is None:
         made.end(signal.SIGKILL)
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    return not psutil.wait_procs(processes, timeout=10)[1]
 
 
 def test_a_day_in_the_life_of_a_local_stack(up: Up):
@@ -183,7 +63,7 @@ def test_a_day_in_the_life_of_a_local_stack(up: Up):
     assert json.loads(promoted.stdout)["reason"] == "PromotedByHand"
     up.wait(lambda: up.config().get("features", {}).get("parallelIngest") == {"concurrency": 4}, "not applied")
     assert time.monotonic() - began < 10
-    events = [json.loads(line)["reason"] for line in (up.state / "mem" / "events.jsonl").read_text().splitlines()]
+    events = up.events()
     assert events[0] == "RolloutStarted"
     assert "PromotedByHand" in events
 
@@ -248,12 +128,10 @@ def test_killed_in_the_middle_it_leaves_nothing_and_the_next_one_goes_on(up: Up)
     assert up.end(signal.SIGKILL) == -signal.SIGKILL
     assert gone(family)
     (up.state / "mem" / "report.json").unlink()
-    argv = [sys.executable, "-m", "memorystack_operator.cli", *up.argv()]
-    with (up.folder / "out").open("ab") as out:
-        up.process = subprocess.Popen(argv, stdout=out, stderr=out)
+    up.launch()
     up.wait(lambda: up.report and up.report.status.rollout and up.ready == 2, "did not go on")
     assert up.report.status.rollout.id == before
-    events = [json.loads(line)["reason"] for line in (up.state / "mem" / "events.jsonl").read_text().splitlines()]
+    events = up.events()
     assert events.count("RolloutStarted") == 1
     up.wait(lambda: httpx.get(f"{up.url}/v1/memories/o?namespace=a", headers=HEADERS).is_success, "gone")
     aborted = up.run("abort", "--state-dir", str(up.state), "--name", "mem")
@@ -298,9 +176,7 @@ def test_a_taken_port_and_a_locked_or_damaged_folder_are_named(up: Up):
 
 def test_a_missing_secret_is_named_and_mended_by_a_file(up: Up):
     up.file.write_text(STACK.split("---", maxsplit=1)[0])
-    argv = [sys.executable, "-m", "memorystack_operator.cli", *up.argv()]
-    with (up.folder / "out").open("ab") as out:
-        up.process = subprocess.Popen(argv, stdout=out, stderr=out)
+    up.launch()
     up.wait(lambda: up.report and "Secret keys" in up.report.problem, "not named")
     folder = up.state / "mem" / "secrets" / "keys"
     folder.mkdir(parents=True)

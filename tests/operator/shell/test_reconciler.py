@@ -148,7 +148,7 @@ async def test_a_pod_that_answers_nonsense_or_nothing_is_unread():
                 "flags": "f",
                 "source": "file",
                 "budgets": "b",
-                "counters": [],
+                "counters": [{"flags": "f", "budgets": "b", "operations": {"recall": {"requests": 1}, "dream": {}}}],
                 "newer": 1,
                 "ring": ring,
             }
@@ -172,5 +172,6 @@ async def test_a_pod_that_answers_nonsense_or_nothing_is_unread():
         server.should_exit = True
         await task
     assert found["a"].flags == "f"
+    assert set(found["a"].counters[0].operations) == {"recall"}
     assert len(found["a"].ring) == 1
     assert (found["b"], found["c"], found["d"]) == (None, None, None)

@@ -7,12 +7,12 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import Any
 
 from memorystack_operator.api import MemoryStack
 from memorystack_operator.core import Child, Event, Observations, PodSeen, Status
 from memorystack_operator.local.actions import read_action
+from memorystack_operator.local.errors import CannotStart
 from memorystack_operator.local.source import Source
 from memorystack_operator.local.state import StateFolder, write_atomically
 from memorystack_operator.local.supervisor import Supervisor
@@ -112,20 +112,42 @@ class LocalCluster:
 
 
 def open_source(folder: StateFolder, path: Path) -> Source:
-    """The file, with the uid and the generation it had when it ran here last. Raises InvalidResource."""
-    try:
-        record = json.loads(folder.status.read_text())
-        return Source(path, str(record["uid"]), int(record["generation"]), str(record["spec"]))
-    except (OSError, ValueError, KeyError):
+    """The file, with the uid and the generation it had when it ran here last. Raises InvalidResource, CannotStart."""
+    record = _record(folder)
+    if not record:
         return Source(path, str(uuid.uuid4()), 0, "")
+    try:
+        return Source(path, str(record["uid"]), int(record["generation"]), str(record["spec"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CannotStart(_damaged(folder, error)) from None
 
 
 def _read_status(folder: StateFolder) -> tuple[Status, int]:
+    record = _record(folder)
+    try:
+        return (Status.model_validate(record["status"]), int(record["version"])) if record else (Status(), 0)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CannotStart(_damaged(folder, error)) from None
+
+
+def _record(folder: StateFolder) -> dict[str, Any]:
+    """Empty where nothing ran yet. Raises CannotStart: without the record a rejected flag would be taken as approved."""
     try:
         record = json.loads(folder.status.read_text())
-        return Status.model_validate(record["status"]), int(record["version"])
-    except (OSError, ValueError, KeyError, ValidationError):
-        return Status(), 0
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CannotStart(_damaged(folder, error)) from None
+    if not isinstance(record, dict):
+        raise CannotStart(_damaged(folder, "it is no JSON object"))
+    return record
+
+
+def _damaged(folder: StateFolder, why: object) -> str:
+    return (
+        f"the stack's record {folder.status} cannot be read ({str(why).splitlines()[0]}): put a good copy there, or move "
+        "it away, and every flag of the file is taken as approved"
+    )
 
 
 def _secrets(folder: StateFolder, source: Source) -> dict[str, Mapping[str, bytes]]:

@@ -20,6 +20,8 @@ POLL_SECONDS: Final = 0.05
 CONNECT_SECONDS: Final = 2.0
 LINGER_SECONDS: Final = 2.0
 """How long a refused client may still talk before it is cut off."""
+IDLE_SECONDS: Final = 120.0
+"""How long a connection may be silent at both ends: a client that went away without a word must not stay for ever."""
 EARLY_BYTES: Final = 1 << 20
 """Taken from a client before its pod is found."""
 _BODY: Final = b'{"title":"Service Unavailable","status":503,"detail":"no pod is ready"}'
@@ -76,11 +78,27 @@ class _Side(asyncio.Protocol):
         self._ended = False
         self._refused = False
         self._on_made = on_made
+        self._spoke_at = 0.0
+        self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self._spoke_at = asyncio.get_running_loop().time()
         if self._on_made:
             self._on_made(self)
+            self._look_again(IDLE_SECONDS)
+
+    def _look_again(self, seconds: float) -> None:
+        self._idle = asyncio.get_running_loop().call_later(seconds, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        """One timer a connection, moved only when it fires: most connections live far shorter than it waits."""
+        last = max(self._spoke_at, self.peer._spoke_at if self.peer else 0.0)
+        left = last + IDLE_SECONDS - asyncio.get_running_loop().time()
+        if left > 0:
+            self._look_again(left)
+        elif self.transport:
+            self.transport.abort()
 
     def join(self, peer: _Side) -> None:
         """What came before the pod was found goes first, the end of it included."""
@@ -112,6 +130,7 @@ class _Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._spoke_at = asyncio.get_running_loop().time()
         if self.peer and self.peer.transport:
             self.peer.transport.write(data)
             return
@@ -137,6 +156,8 @@ class _Side(asyncio.Protocol):
             self.peer.transport.write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._idle:
+            self._idle.cancel()
         if self.peer and self.peer.transport:
             if exc:
                 self.peer.transport.abort()

@@ -5,6 +5,8 @@ Knows: the manifests that `core.render` makes. Must not know: processes.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ __all__ = ["Identity", "PodTemplate", "Secrets", "environment_of", "template_of"
 
 Secrets = Mapping[str, Mapping[str, bytes]]
 """Secret name -> key -> value."""
+_OURS: Final = re.compile(r"^MEMORY(STACK)?_|^(https?|all|no|ftp)_proxy$", re.IGNORECASE)
 TMP: Final = "/tmp"  # noqa: S108 -- the mount path inside a rendered pod
 
 
@@ -55,8 +58,11 @@ def template_of(deployment: Child) -> PodTemplate:
 
 
 def environment_of(template: PodTemplate, who: Identity, secrets: Secrets) -> dict[str, str]:
-    """The container's variables, with paths of mounted volumes turned into the pod's own folder. Raises CannotStart."""
-    found = {}
+    """The container's variables, with paths of mounted volumes turned into the pod's own folder. Raises CannotStart.
+
+    Of this shell's variables it gets none that would change what it does: neither our own settings nor proxies.
+    """
+    found = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
     for variable in template.variables:
         value = variable.get("value")
         if value is None:

@@ -6,7 +6,6 @@ Knows: processes, readiness and rolling over. Must not know: flags' meaning or r
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import uuid
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ __all__ = ["LocalPod", "Supervisor"]
 
 TICK_SECONDS: Final = 0.1
 GRACE_SECONDS: Final = 12.0
+PROBES: Final = 3
 RUNTIME: Final = (sys.executable, "-m", "memorystack_runtime.app")
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +51,8 @@ class LocalPod:
     config: Mapping[str, str] = field(default_factory=dict)
     """What its flags and budgets files hold."""
     going: bool = False
+    silent: int = 0
+    """Probes in a row that it did not answer."""
 
     @property
     def name(self) -> str:
@@ -170,7 +172,7 @@ class Supervisor:
             "MEMORYSTACK_PORT": str(port),
             "MEMORYSTACK_INTERNAL_PORT": str(internal),
         }
-        env = {**os.environ, **environment_of(template, who, self.secrets), **self._overrides, **own}
+        env = {**environment_of(template, who, self.secrets), **self._overrides, **own}
         daemon = Daemon(name, RUNTIME, self._folder.logs / f"{name}.log", env)
         pod = LocalPod(index, who, host, port, internal, template, daemon, datetime.now(UTC))
         (who.folder / "config" / LEASE_FILE).unlink(missing_ok=True)
@@ -198,13 +200,19 @@ class Supervisor:
             return
         ready = False
         if pod.daemon.pid is not None:
-            with suppress(httpx.HTTPError):
-                # A pod that is up is asked for its liveness only: its dependencies are the stack's matter, not its own.
-                path = "/healthz" if pod.ready else "/readyz"
-                ready = (await self._client.get(pod.internal_url + path)).is_success
+            # A pod that is up is asked for its liveness only: its dependencies are the stack's matter, not its own.
+            ready = await self._answers(pod, "/healthz" if pod.ready else "/readyz")
+            pod.silent = 0 if ready else pod.silent + 1
+            # As a kubelet's probe: one late answer of a busy process must not take it out, or move a canary.
+            ready = ready or (pod.ready and pod.silent < PROBES)
         if ready != pod.ready:
             pod.ready = ready
             self._wake.set()
+
+    async def _answers(self, pod: LocalPod, path: str) -> bool:
+        with suppress(httpx.HTTPError):
+            return (await self._client.get(pod.internal_url + path)).is_success
+        return False
 
     def _write_config(self, pod: LocalPod) -> None:
         if pod.config == self._config:
