@@ -176,6 +176,15 @@ async def requests_per_second(url: str, body: bytes, seconds: float = 3.0) -> fl
     return served / (time.monotonic() - began)
 
 
+async def in_turns(ours: str, plain: str, body: bytes) -> tuple[float, float]:
+    """Requests a second of each, medians of five short turns: a noisy neighbour meets both."""
+    found: dict[str, list[float]] = {ours: [], plain: []}
+    for _ in range(ROUNDS):
+        for url, rates in found.items():
+            rates.append(await requests_per_second(url, body, 1.5))
+    return statistics.median(found[ours]), statistics.median(found[plain])
+
+
 BARE = """
 import sys, uvicorn
 from starlette.applications import Starlette
@@ -236,11 +245,10 @@ async def one_pod() -> dict[str, dict[str, float]]:
                     body = orjson.dumps({"namespace": "a", "query": "owl"})
                     answer = (await client.post("/v1/recall", content=body)).content
                     change = await flag_change(Path(folder), client)
-                    ours = await requests_per_second(url, body)
-            (Path(folder) / "body").write_bytes(answer)
-            argv = [sys.executable, "-c", BARE, str(bare), str(Path(folder) / "body")]
-            async with process(argv, {}, f"http://127.0.0.1:{bare}/") as _:
-                plain = await requests_per_second(f"http://127.0.0.1:{bare}", body)
+                (Path(folder) / "body").write_bytes(answer)
+                argv = [sys.executable, "-c", BARE, str(bare), str(Path(folder) / "body")]
+                async with process(argv, {}, f"http://127.0.0.1:{bare}/") as _:
+                    ours, plain = await in_turns(url, f"http://127.0.0.1:{bare}", body)
     return {
         "podReady": {"seconds": round(ready, 2), "bar": 2.0},
         "podAtRest": {"rssMb": round(rss, 1), "bar": 120.0},

@@ -15,6 +15,7 @@ from memorystack_runtime.admission import Admission
 from memorystack_runtime.auth import ApiKeys, OpenDoor, door_of, parse_keys
 from memorystack_runtime.chunking import chunk
 from memorystack_runtime.contract import LADDER_MS, Budgets, Features, FlagLease, FlagsFile, HttpPool, revision_of
+from memorystack_runtime.deadlines import Deadlines
 from memorystack_runtime.errors import Misconfigured, Overloaded, Unavailable
 from memorystack_runtime.evidence import Ledger
 from memorystack_runtime.flags import Effective, FlagBoard
@@ -459,3 +460,63 @@ async def test_a_blocked_loop_shows_as_lag():
     assert lag.milliseconds > 50
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+# -- deadlines ----------------------------------------------------------------
+
+
+async def within(deadlines: Deadlines, work) -> str:
+    try:
+        with deadlines.turn():
+            await work
+    except TimeoutError:
+        return "cut off"
+    return "done"
+
+
+async def test_a_deadline_ends_what_is_late_and_nothing_else():
+    deadlines, never = Deadlines(0.05), asyncio.Event()
+    assert await within(deadlines, asyncio.sleep(0)) == "done"
+    began = asyncio.get_running_loop().time()
+    first = asyncio.create_task(within(deadlines, never.wait()))
+    await asyncio.sleep(0.03)
+    second = asyncio.create_task(within(deadlines, never.wait()))
+    third = asyncio.create_task(within(deadlines, asyncio.sleep(0.02)))
+    assert await first == "cut off"
+    assert not second.done()
+    assert (await second, await third) == ("cut off", "done")
+    assert 0.08 <= asyncio.get_running_loop().time() - began < 1
+    assert await within(deadlines, never.wait()) == "cut off"
+
+
+async def test_a_cancellation_by_somebody_else_stays_one():
+    deadlines = Deadlines(30)
+    task = asyncio.create_task(within(deadlines, asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_work_that_ends_with_its_own_error_at_the_deadline_keeps_it():
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError("its own") from None
+
+    with pytest.raises(ValueError, match="its own"):
+        await within(Deadlines(0.01), stubborn())
+
+
+async def test_a_deadline_without_a_task_is_refused():
+    said = asyncio.get_running_loop().create_future()
+
+    def outside() -> None:
+        try:
+            Deadlines(1).turn()
+        except RuntimeError as error:
+            said.set_result(str(error))
+
+    asyncio.get_running_loop().call_soon(outside)
+    assert "needs a task" in await said

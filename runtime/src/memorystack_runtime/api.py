@@ -60,8 +60,9 @@ class _Routes:
         """The best chunks; `x-memorystack-cache` says which tier answered."""
         query = RecallQuery.model_validate(await read_json(request, self._limit))
         answer = await self._memory.recall(query)
-        headers = {"x-memorystack-cache": answer.source}
-        return Response(answer.body, media_type="application/json", headers=headers)
+        response = Response(answer.body, media_type="application/json")
+        response.raw_headers.append((b"x-memorystack-cache", answer.source.encode()))
+        return response
 
     async def get(self, request: Request) -> Response:
         """The memory whole."""

@@ -5,7 +5,6 @@ Knows: the order of these, once for all routes. Must not know: what a route does
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import random
 import re
@@ -22,6 +21,7 @@ from starlette.responses import Response
 from memorystack_runtime.admission import Admission
 from memorystack_runtime.auth import ApiKeys, OpenDoor
 from memorystack_runtime.contract import Operation
+from memorystack_runtime.deadlines import Deadlines
 from memorystack_runtime.errors import BodyTooLarge, Fault, InvalidRequest, Overloaded
 from memorystack_runtime.evidence import Ledger, Ticket
 from memorystack_runtime.problems import Problem, problem_of, respond
@@ -51,7 +51,7 @@ class Serving:
         self._door = door
         self._ledger = ledger
         self._admission = admission
-        self._deadline = settings.request_timeout_ms / 1000
+        self._deadlines = Deadlines(settings.request_timeout_ms / 1000)
         self._age = settings.max_connection_age_seconds
         self._ends: dict[Any, float] = {}
         """When each client's connection is to end, by the monotonic clock."""
@@ -66,10 +66,9 @@ class Serving:
             ticket = self._ledger.admit(operation)
             identity = request_id_of(request)
             try:
-                with self._admission.enter():
-                    # The deadline starts after admission: waiting in a queue must not eat a request's time.
-                    async with asyncio.timeout(self._deadline):
-                        response = await handler(request)
+                # The deadline starts after admission: waiting in a queue must not eat a request's time.
+                with self._admission.enter(), self._deadlines.turn():
+                    response = await handler(request)
             except ClientDisconnect:
                 ticket.drop()
                 return Response(status_code=499)
