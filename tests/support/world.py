@@ -94,6 +94,8 @@ class World:
             ("store", "canary"): 0.0,
         }
         self.failed = {"stable": 0.0, "canary": 0.0}
+        self.shared = 0.0
+        """Least probability of a bad request on every pod while any pod holds the flags: a harmed shared part."""
         self.events: list[Event] = []
         self.decision: Decision | None = None
         self.decided = resource
@@ -138,13 +140,14 @@ class World:
 
     def traffic(self, seconds: float = 1.0) -> None:
         budgets = self.stack.spec.rollout.wire_budgets()
+        harm = self.shared if any(self.arm(p) == "canary" for p in self.pods) else 0.0
         for pod in self.pods:
             if not pod.ready:
                 continue
             for operation in budgets.p95_ms:
                 n = round(self.rate * seconds / len(self.pods))
                 arm = self.arm(pod)
-                p = self.bad[operation, arm]
+                p = max(harm, self.bad[operation, arm])
                 f = self.failed[arm]
                 failed = sum(self.chance.random() < f for _ in range(n))
                 bad = sum(self.chance.random() < p for _ in range(n - failed)) + failed

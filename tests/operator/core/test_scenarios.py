@@ -88,28 +88,121 @@ def test_both_arms_slow_withdraws_at_once_and_goes_on_when_the_environment_recov
     assert world.status.rejected == ()
     for key in world.bad:
         world.bad[key] = 0.0
-    assert world.run(200, until=flagged)
-    assert "Resumed" in world.reasons
+    assert world.run(200, until=lambda w: w.phase == "Switchback")
+    assert world.run(400, until=lambda w: "Resumed" in w.reasons)
     assert world.run(200, until=ended())
-    assert world.status.history[-1].outcome == "Promoted"
+    record = world.status.history[-1]
+    assert record.outcome == "Promoted"
+    assert record.switchback.worse == 0
 
 
-def test_a_second_withdrawal_ends_as_inconclusive_and_is_not_tried_again_by_itself():
+def interfering_world(**fields) -> World:
+    """The flag makes every pod slow while any pod holds it."""
     world = settled_world()
-    world.edit(features=FLAG)
-    world.run(60, until=flagged)
-    for _ in range(2):
-        for key in world.bad:
-            world.bad[key] = 0.4
-        world.run(60, until=lambda w: not w.flagged)
-        for key in world.bad:
-            world.bad[key] = 0.0
-        if not world.status.history:
-            world.run(200, until=flagged)
-    assert world.status.history[-1].outcome == "Inconclusive"
-    world.run(100)
+    world.edit(features=FLAG, rollout=rollout(**fields))
+    assert world.run(60, until=flagged)
+    world.shared = 0.3
+    return world
+
+
+def test_a_flag_that_harms_a_shared_part_is_withdrawn_within_a_minute_and_convicted_by_the_switchback():
+    """R5c"""
+    world = interfering_world()
+    assert world.run(60, until=lambda w: w.phase == "Withdrawn")
+    assert world.status.rollout.withdrawn_reason == "EnvironmentOverBudget"
+    assert world.run(120, until=lambda w: w.phase == "Switchback")
+    seen = set()
+    assert world.run(600, until=lambda w: seen.add(bool(w.flagged)) or bool(w.status.history))
+    assert seen == {True, False}
+    record = world.status.history[-1]
+    assert (record.outcome, record.reason) == ("RolledBack", "HarmsSharedDependency")
+    assert record.switchback.worse >= 11
+    assert record.switchback.log_e >= record.switchback.needed
+    assert "drawn by lot" in record.message
+    world.run(5)
+    assert world.phase == "Rejected"
     assert world.flagged == []
-    assert world.phase == "Inconclusive"
+
+
+def test_an_environment_that_flaps_by_itself_is_not_blamed_on_the_flag():
+    """R5c: outages of twenty seconds, whatever the flag does"""
+    world = settled_world(rate=60)
+    world.edit(features=FLAG, rollout=rollout(analysis={"interval": "1s", "timeout": "30m"}))
+    assert world.run(60, until=flagged)
+    for second in range(2400):
+        for key in world.bad:
+            world.bad[key] = 0.4 if second % 300 < 22 else 0.02
+        world.tick()
+        if world.status.history:
+            break
+    assert "FlagsWithdrawn" in world.reasons
+    assert all(r.reason != "HarmsSharedDependency" for r in world.status.history)
+
+
+def test_a_restarted_operator_drops_the_pair_under_way_and_goes_on_with_the_next():
+    """R15 in the middle of a switchback: what was bet is kept"""
+    world = interfering_world()
+    world.run(300, until=lambda w: w.status.rollout.switchback and w.status.rollout.switchback.worse == 3)
+    before = world.status.rollout.switchback
+    world.run(3)
+    world.restart_operator()
+    world.run(2)
+    after = world.status.rollout.switchback
+    assert (after.pair, after.discarded) == (before.pair + 1, before.discarded + 1)
+    assert (after.worse, after.wealth) == (before.worse, before.wealth)
+    assert world.run(600, until=ended())
+    assert world.status.history[-1].reason == "HarmsSharedDependency"
+
+
+@pytest.mark.parametrize("trouble", ["blind", "paused", "unsettled"])
+def test_while_the_world_cannot_be_measured_the_flags_are_off_and_no_pair_counts(trouble: str):
+    world = interfering_world()
+    world.run(300, until=lambda w: w.status.rollout.switchback and w.flagged)
+    counted = world.status.rollout.switchback.worse
+    for pod in world.pods:
+        pod.readable = trouble != "blind"
+    world.settled = trouble != "unsettled"
+    if trouble == "paused":
+        world.act("pause@1")
+    world.run(30)
+    test = world.status.rollout.switchback
+    assert world.flagged == []
+    assert test.waiting
+    assert (test.worse, test.discarded) == (counted, 1)
+    for pod in world.pods:
+        pod.readable = True
+    world.settled = True
+    if trouble == "paused":
+        world.act("resume@2")
+    assert world.run(900, until=ended())
+    assert world.status.history[-1].reason == "HarmsSharedDependency"
+
+
+def test_a_pod_that_does_not_follow_the_windows_spoils_its_pairs_only():
+    world = interfering_world()
+    world.run(300, until=lambda w: w.phase == "Switchback")
+    for pod in world.pods:
+        pod.obedient = False
+    world.run(40)
+    test = world.status.rollout.switchback
+    assert (test.worse + test.better, test.waiting) == (0, False)
+    assert test.discarded >= 1
+
+
+def test_a_switchback_without_a_decision_ends_at_the_timeout():
+    world = interfering_world(analysis={"interval": "1s", "timeout": "2m"})
+    assert world.run(600, until=ended())
+    record = world.status.history[-1]
+    assert (record.outcome, record.reason) == ("Inconclusive", "Inconclusive")
+    assert "did not decide in time" in record.message
+
+
+def test_a_canary_alone_over_budget_is_compared_with_the_others_window_by_window():
+    world = suspected_world()
+    assert world.run(300, until=lambda w: w.phase == "Switchback")
+    assert not world.status.rollout.switchback.pooled
+    assert world.run(1200, until=ended())
+    assert world.status.history[-1].reason == "HarmsSharedDependency"
 
 
 def test_a_withdrawn_flag_whose_environment_stays_sick_ends_at_the_timeout():
@@ -123,7 +216,8 @@ def test_a_withdrawn_flag_whose_environment_stays_sick_ends_at_the_timeout():
     assert world.status.history[-1].outcome == "Inconclusive"
 
 
-def test_over_on_the_canary_but_not_proved_worse_is_withdrawn_after_its_grace():
+def suspected_world() -> World:
+    """The canary alone is over budget, and pods differ too much by themselves to call it worse."""
     world = settled_world()
     world.edit(features=FLAG)
     world.run(60, until=flagged)
@@ -140,6 +234,11 @@ def test_over_on_the_canary_but_not_proved_worse_is_withdrawn_after_its_grace():
     )
     world.bad["store", "canary"] = 0.3
     assert world.run(150, until=lambda w: w.phase == "Withdrawn")
+    return world
+
+
+def test_over_on_the_canary_but_not_proved_worse_is_withdrawn_after_its_grace():
+    world = suspected_world()
     assert world.status.rollout.withdrawn_reason == "SuspectedOverBudget"
 
 

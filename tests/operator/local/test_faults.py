@@ -50,7 +50,12 @@ def test_killed_with_the_flags_on_the_same_step_goes_on_once(up: Up):
     has_promoted_before(up)
     up.start()
     up.edit("concurrency: 0", "concurrency: 4")
-    with up.load("--seconds", "200", "--recalls", "12", "--stores", "3", "--chunks", "1-2"):
+    texts = up.folder / "texts"
+    texts.mkdir()
+    (texts / "notes.md").write_text(
+        "\n\n".join(f"Note {i} tells how owls hunt over wet meadows at night." for i in range(40))
+    )
+    with up.load("--seconds", "200", "--recalls", "12", "--stores", "3", "--chunks", "1-2", "--from", str(texts)):
         up.wait(lambda: canary_recalls(up) > 40, "the flags did not come on", 120)
         # A running count is on record every 15 s.
         time.sleep(16)
@@ -66,6 +71,8 @@ def test_killed_with_the_flags_on_the_same_step_goes_on_once(up: Up):
         assert canary_recalls(up) >= before.evidence["recall"].canary_requests // 2
         counted = canary_recalls(up)
         up.wait(lambda: canary_recalls(up) > counted, "the evidence does not grow")
+    found = httpx.post(f"{up.url}/v1/recall", headers=HEADERS, json={"namespace": "load-0", "query": "owls"}, timeout=5)
+    assert "wet meadows" in found.json()["hits"][0]["text"]
     assert up.events().count("StageStarted") == 1
     up.wait(lambda: httpx.get(f"{up.url}/v1/memories/o?namespace=a", headers=HEADERS).is_success, "gone")
     assert up.end() == 0

@@ -21,6 +21,7 @@ __all__ = [
     "Rejection",
     "RolloutRecord",
     "Stable",
+    "SwitchbackResult",
 ]
 
 
@@ -40,6 +41,7 @@ class Phase(StrEnum):
     PAUSED = "Paused"
     WAITING = "Waiting"
     WITHDRAWN = "Withdrawn"
+    SWITCHBACK = "Switchback"
     SETTLING = "Settling"
     REJECTED = "Rejected"
     HELD = "Held"
@@ -57,6 +59,7 @@ class EventReason(StrEnum):
     ROLLOUT_COMPLETED = "RolloutCompleted"
     ROLLED_BACK = "RolledBack"
     WITHDRAWN = "FlagsWithdrawn"
+    SWITCHBACK_STARTED = "SwitchbackStarted"
     RESUMED = "Resumed"
     PAUSED = "Paused"
     ABORTED = "Aborted"
@@ -118,6 +121,21 @@ class ArmCounts(Model):
     share_before: float = 0.0
 
 
+class SwitchbackResult(Model):
+    """What the pairs of on and off windows showed."""
+
+    number: int
+    operation: str
+    worse: int
+    """Pairs in which the window with the flags was the worse one."""
+    better: int
+    tied: int
+    discarded: int
+    log_e: float
+    needed: float
+    """Natural logarithms, as in ArmCounts."""
+
+
 class RolloutRecord(Model):
     """One line of the history: how a stage ended, and when what happened."""
 
@@ -138,4 +156,6 @@ class RolloutRecord(Model):
     """When every pod reported the stable flags (after a promotion: the new ones)."""
     judged: dict[str, ArmCounts] = {}
     withdrawals: int = 0
+    switchback: SwitchbackResult | None = None
+    """The last one, where there was any."""
     worse_than_stable: bool = False

@@ -15,6 +15,7 @@ from memorystack_operator.core.limits import limits_of
 from memorystack_operator.core.observe import PodSeen
 from memorystack_operator.core.situation import Situation
 from memorystack_operator.core.state import Recovery, RolloutState, RolloutStatus
+from memorystack_operator.core.switchback import Switchback
 from memorystack_runtime.contract import Operation
 
 __all__ = ["RECOVERY", "account", "baselines_now", "readable"]
@@ -30,10 +31,13 @@ def account(situation: Situation) -> RolloutStatus:
     rollout = _refill(situation)
     if rollout.state is RolloutState.HELD:
         return rollout
+    same_pods = rollout.pods == situation.rollout.pods
     situation = _with(situation, rollout)
     rollout = _blindness(situation, _applied(situation, rollout))
     if rollout.state is RolloutState.CALIBRATING:
         return rollout.model_copy(update={"last_tick": situation.now})
+    if rollout.switchback and rollout.state is RolloutState.SWITCHBACK:
+        return _switch(situation, rollout, rollout.switchback, same_pods=same_pods)
     return _count(situation, rollout)
 
 
@@ -77,9 +81,28 @@ def baselines_now(situation: Situation) -> tuple[Baseline, ...]:
     return _read(situation, situation.rollout, canary=True)[1]
 
 
-def _read(situation: Situation, rollout: RolloutStatus, *, canary: bool) -> tuple[Increment, tuple[Baseline, ...]]:
+def _switch(situation: Situation, rollout: RolloutStatus, test: Switchback, *, same_pods: bool) -> RolloutStatus:
+    """One reading of a switchback: the canary pods' requests count under the flags in force in this window."""
+    revision = rollout.revision if test.on else situation.stable.revision
+    increment, baselines = _read(situation, rollout, canary=True, revision=revision)
+    fit = (
+        same_pods
+        and len(rollout.pods) == situation.wanted_canaries
+        and readable(situation)
+        and situation.seen.settled
+        and not situation.paused
+    )
+    in_place = all(p.evidence and p.evidence.flags == revision for p in situation.canary)
+    read = increment.operations[test.operation]
+    after = test.after(read, situation.now, fit=fit, in_place=in_place, epoch=situation.seen.epoch)
+    return rollout.model_copy(update={"switchback": after, "baselines": baselines, "last_tick": situation.now})
+
+
+def _read(
+    situation: Situation, rollout: RolloutStatus, *, canary: bool, revision: str = ""
+) -> tuple[Increment, tuple[Baseline, ...]]:
     window = Window(
-        canary=rollout.revision,
+        canary=revision or rollout.revision,
         stable=situation.stable.revision,
         budgets=rollout.budgets,
         since=(rollout.flipped_at or situation.now).timestamp(),

@@ -51,6 +51,7 @@ def _of_rollout(status: Status, outcome: Outcome) -> Phase:
         RolloutState.CALIBRATING: Phase.CALIBRATING,
         RolloutState.PROGRESSING: Phase.PROGRESSING,
         RolloutState.WITHDRAWN: Phase.WITHDRAWN,
+        RolloutState.SWITCHBACK: Phase.SWITCHBACK,
         RolloutState.HELD: Phase.HELD,
     }[status.rollout.state]
 

@@ -47,7 +47,7 @@ def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime
         children=render(stack, final),
         pod_flags=_leases(final.rollout, seen.epoch, now),
         events=change.events,
-        requeue_after=_requeue(stack, final),
+        requeue_after=_requeue(stack, final, now),
         history=final.rollout is not None and final.rollout.state is RolloutState.CALIBRATING,
         persist=persist,
     )
@@ -80,6 +80,8 @@ def _described(situation: Situation, status: Status, outcome: Outcome) -> Status
 def _landmarks(status: Status) -> tuple[object, ...]:
     """What must be on record before anything is done; running counts and messages are not among it."""
     rollout = status.rollout
+    test = rollout.switchback if rollout else None
+    window = (test.number, test.pair, test.second, test.waiting) if test else ()
     stage = (rollout.id, rollout.state, rollout.step, rollout.pods, rollout.applied_at is None) if rollout else ()
     return (
         status.observed_generation,
@@ -93,6 +95,7 @@ def _landmarks(status: Status) -> tuple[object, ...]:
         status.replicas,
         tuple((c.type, c.status, c.reason) for c in status.conditions),
         stage,
+        window,
     )
 
 
@@ -115,12 +118,15 @@ def _leases(rollout: RolloutStatus | None, epoch: int, now: datetime) -> Mapping
     return dict.fromkeys(rollout.pods, lease)
 
 
-def _requeue(stack: MemoryStack, status: Status) -> timedelta:
+def _requeue(stack: MemoryStack, status: Status, now: datetime) -> timedelta:
     rollout = status.rollout
     if rollout is None:
         return timedelta(seconds=0.2) if status.settling else timedelta(seconds=1 if status.phase == "Pending" else 5)
     if rollout.state is RolloutState.CALIBRATING:
         return timedelta(seconds=2)
+    if rollout.state is RolloutState.SWITCHBACK and rollout.switchback:
+        # Both windows of a pair are equally long only if the readings fall on their ends.
+        return min(timedelta(seconds=1), max(timedelta(seconds=0.05), rollout.switchback.due(now)))
     if rollout.flags_on and rollout.first_canary_request_at is None:
         return timedelta(seconds=0.2)
     served = max((e.canary_requests for e in rollout.evidence.values()), default=0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from memorystack_operator.api.status import ArmCounts, RolloutRecord
+from memorystack_operator.api.status import ArmCounts, RolloutRecord, SwitchbackResult
 from memorystack_operator.core.evidence import Evidence
-from memorystack_operator.core.limits import limits_of
+from memorystack_operator.core.limits import limits_of, switchback_level
 from memorystack_operator.core.situation import Outcome, Situation
 
 __all__ = ["counts_of", "record_of"]
@@ -28,8 +28,26 @@ def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutReco
             "ended_at": situation.now,
             "judged": counts_of(situation),
             "withdrawals": rollout.withdrawals,
+            "switchback": _switchback(situation),
             "worse_than_stable": outcome.worse_than_stable,
         }
+    )
+
+
+def _switchback(situation: Situation) -> SwitchbackResult | None:
+    test = situation.rollout.switchback
+    if test is None:
+        return None
+    finding = test.finding(switchback_level(situation.spec, test.number))
+    return SwitchbackResult(
+        number=test.number,
+        operation=test.operation,
+        worse=test.worse,
+        better=test.better,
+        tied=test.tied,
+        discarded=test.discarded,
+        log_e=round(finding.log_e, 4),
+        needed=round(finding.needed, 4),
     )
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from memorystack_operator.api.status import EventReason, Rejection, Stable
 from memorystack_operator.core.accounting import baselines_now
 from memorystack_operator.core.canary import choose, plan_of, pods_for
+from memorystack_operator.core.change import Change, with_rollout
 from memorystack_operator.core.decision import Event
 from memorystack_operator.core.evidence import Evidence
 from memorystack_operator.core.guards.world import calibrate_now
+from memorystack_operator.core.interruption import resume, switch, withdraw
 from memorystack_operator.core.records import record_of
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.state import RolloutState, RolloutStatus, Settling, Status
@@ -24,14 +25,6 @@ from memorystack_runtime.contract import revision_of
 __all__ = ["Change", "carry_out"]
 
 HISTORY_LENGTH: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """The status after a move, and what is told of it."""
-
-    status: Status
-    events: tuple[Event, ...] = ()
 
 
 def carry_out(situation: Situation, outcome: Outcome) -> Change:
@@ -47,7 +40,7 @@ def _hold(situation: Situation, outcome: Outcome) -> Change:
     rollout = situation.status.rollout
     if rollout is None:
         return Change(situation.status)
-    return Change(_with(situation.status, rollout, reason=outcome.reason, message=outcome.message))
+    return Change(with_rollout(situation.status, rollout, reason=outcome.reason, message=outcome.message))
 
 
 def _adopt(situation: Situation, outcome: Outcome) -> Change:
@@ -117,7 +110,7 @@ def _flip(situation: Situation, outcome: Outcome) -> Change:
     calibration = calibrate_now(situation)
     evidence = {name: Evidence(effect=prior.effect) for name, prior in calibration.operations.items()}
     failures = Evidence(p0=situation.spec.rollout.max_error_percent / 100, effect=calibration.failures)
-    status = _with(
+    status = with_rollout(
         situation.status,
         rollout,
         state=RolloutState.PROGRESSING,
@@ -140,7 +133,7 @@ def _advance(situation: Situation, outcome: Outcome) -> Change:
     rollout = situation.rollout
     step = rollout.step + 1
     planned = rollout.plan[step]
-    status = _with(
+    status = with_rollout(
         situation.status,
         rollout,
         step=step,
@@ -182,42 +175,6 @@ def _promote_all(situation: Situation, outcome: Outcome) -> Change:
     )
 
 
-def _withdraw(situation: Situation, outcome: Outcome) -> Change:
-    rollout = situation.rollout
-    blind = outcome.reason == "MetricsUnavailable"
-    status = _with(
-        situation.status,
-        rollout,
-        state=RolloutState.WITHDRAWN,
-        state_since=situation.now,
-        applied_at=None,
-        withdrawals=rollout.withdrawals + (0 if blind else 1),
-        withdrawn_reason=outcome.reason,
-        withdrawn_operation=outcome.operation,
-        recovery=(),
-        over_since={},
-        reason=outcome.reason,
-        message=outcome.message,
-    )
-    return Change(status, (Event(EventReason.WITHDRAWN, f"{outcome.reason}: {outcome.message}", "Warning"),))
-
-
-def _resume(situation: Situation, outcome: Outcome) -> Change:
-    rollout = situation.rollout
-    status = _with(
-        situation.status,
-        rollout,
-        state=RolloutState.PROGRESSING,
-        state_since=situation.now,
-        last_tick=situation.now,
-        restarts={p.name: p.restarts for p in situation.canary},
-        evidence={name: e.environment_cleared() for name, e in rollout.evidence.items()},
-        reason=outcome.reason,
-        message=outcome.message,
-    )
-    return Change(status, (Event(EventReason.RESUMED, outcome.message),))
-
-
 def _revert(situation: Situation, outcome: Outcome) -> Change:
     rollout, spec = situation.rollout, situation.spec
     if outcome.reason == "Superseded":
@@ -225,7 +182,7 @@ def _revert(situation: Situation, outcome: Outcome) -> Change:
     if outcome.reason == "Inconclusive" and spec.rollout.analysis.on_inconclusive == "Hold":
         text = f"inconclusive, held for a person (promote, abort or retry): {outcome.message}"
         held = {"state": RolloutState.HELD, "state_since": situation.now, "applied_at": None}
-        status = _with(situation.status, rollout, **held, reason="Inconclusive", message=text)
+        status = with_rollout(situation.status, rollout, **held, reason="Inconclusive", message=text)
         return Change(status, (Event(EventReason.INCONCLUSIVE, text, "Warning"),))
     ended, event = {
         "Aborted": ("Aborted", EventReason.ABORTED),
@@ -256,14 +213,11 @@ MOVES: Final[dict[Move, Callable[[Situation, Outcome], Change]]] = {
     Move.ADVANCE: _advance,
     Move.PROMOTE: _promote,
     Move.PROMOTE_ALL: _promote_all,
-    Move.WITHDRAW: _withdraw,
-    Move.RESUME: _resume,
+    Move.WITHDRAW: withdraw,
+    Move.SWITCH: switch,
+    Move.RESUME: resume,
     Move.REVERT: _revert,
 }
-
-
-def _with(status: Status, rollout: RolloutStatus, **changes: object) -> Status:
-    return status.model_copy(update={"rollout": rollout.model_copy(update=changes)})
 
 
 def _end(situation: Situation, outcome: Outcome, ended: str) -> Status:

@@ -35,6 +35,7 @@ class Move(StrEnum):
     PROMOTE = "Promote"
     PROMOTE_ALL = "PromoteAll"
     WITHDRAW = "Withdraw"
+    SWITCH = "Switch"
     RESUME = "Resume"
     REVERT = "Revert"
 

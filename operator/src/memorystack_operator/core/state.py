@@ -19,6 +19,7 @@ from memorystack_operator.api.status import (
 from memorystack_operator.core.arms import Baseline
 from memorystack_operator.core.calibration import Calibration
 from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.switchback import Switchback
 from memorystack_runtime.contract import Features, Operation
 
 __all__ = ["PlannedStep", "Recovery", "RolloutState", "RolloutStatus", "Settling", "Status"]
@@ -33,6 +34,8 @@ class RolloutState(StrEnum):
     """The canary pods hold the flags."""
     WITHDRAWN = "Withdrawn"
     """The flags were taken back without a verdict: a slow environment, or nothing could be read."""
+    SWITCHBACK = "Switchback"
+    """The flags go on and off in windows, to find out whether they or the environment made everybody slow."""
     HELD = "Held"
     """Inconclusive, and `onInconclusive: Hold`: a person decides; the flags are off."""
 
@@ -93,6 +96,8 @@ class RolloutStatus(Model):
     withdrawn_reason: str = ""
     withdrawn_operation: str = ""
     recovery: tuple[Recovery, ...] = ()
+    switchback: Switchback | None = None
+    """The one under way, or the last."""
     calibration: Calibration | None = None
     evidence: dict[Operation, Evidence] = {}
     failures: Evidence | None = None
@@ -106,6 +111,8 @@ class RolloutStatus(Model):
     @property
     def flags_on(self) -> bool:
         """The canary pods are to hold the flags."""
+        if self.state is RolloutState.SWITCHBACK and self.switchback:
+            return self.switchback.on
         return self.state is RolloutState.PROGRESSING
 
 

@@ -20,7 +20,7 @@ from memorystack_operator.core.guards.idle import (
     ready_to_begin,
 )
 from memorystack_operator.core.guards.people import action_requested, held_for_a_person, paused_by_a_person
-from memorystack_operator.core.guards.verdicts import the_verdict, withdrawn_and_waiting
+from memorystack_operator.core.guards.verdicts import switching_back, the_verdict, withdrawn_and_waiting
 from memorystack_operator.core.guards.world import (
     blind,
     calibrating,
@@ -60,6 +60,7 @@ DURING: Final[tuple[Guard, ...]] = (
     pods_crashing,  # faster and surer than any latency evidence
     deployment_settling,
     withdrawn_and_waiting,  # a slow environment, or blindness: wait for it to end
+    switching_back,  # flags on and off by lot: the flag's doing, or the environment's?
     blind,  # no metrics is not a verdict: hold, and say for how long
     calibrating,
     canaries_missing,  # never silently a share of zero

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
 
 from memorystack_operator.core.accounting import RECOVERY, readable
 from memorystack_operator.core.evidence import P0, Evidence
-from memorystack_operator.core.limits import budget_text, limits_of
+from memorystack_operator.core.limits import budget_text, limits_of, switchback_level
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.state import RolloutState
-from memorystack_operator.core.verdict import Case, Judged, Verdict, judge
+from memorystack_operator.core.switchback import Answer
+from memorystack_operator.core.verdict import Case, Judged, Verdict, judge, multiple
 from memorystack_operator.core.verdict import Outcome as Result
 
-__all__ = ["case_of", "the_verdict", "withdrawn_and_waiting"]
-
-TRIES: Final = 1
-"""How often flags come back after a withdrawal; the switchback will replace this count."""
+__all__ = ["case_of", "switching_back", "the_verdict", "withdrawn_and_waiting"]
 
 
 def withdrawn_and_waiting(situation: Situation) -> Outcome | None:
@@ -29,12 +26,38 @@ def withdrawn_and_waiting(situation: Situation) -> Outcome | None:
         well, missing = readable(situation), "the pods' evidence can be read again"
     else:
         well, missing = _recovered(situation), f"{rollout.withdrawn_operation} is within budget for a minute"
-    if well:
+    if well and rollout.withdrawn_reason == "MetricsUnavailable":
         return Outcome(Move.RESUME, "Resumed", f"{missing}; the same step goes on")
+    if well:
+        text = f"{missing}; flags go on and off by lot, to find out whether they made everybody slow"
+        return Outcome(Move.SWITCH, "SwitchbackStarted", text, rollout.withdrawn_operation)
     if waited > situation.spec.rollout.analysis.timeout and rollout.withdrawn_reason != "MetricsUnavailable":
         text = f"withdrawn as {rollout.withdrawn_reason}, and the environment did not recover in time"
         return Outcome(Move.REVERT, "Inconclusive", text)
     return Outcome(Move.HOLD, rollout.withdrawn_reason, f"flags withdrawn; waiting until {missing}")
+
+
+def switching_back(situation: Situation) -> Outcome | None:
+    """Convicted, cleared, or the next window."""
+    rollout = situation.rollout
+    test = rollout.switchback
+    if rollout.state is not RolloutState.SWITCHBACK or test is None:
+        return None
+    level = switchback_level(situation.spec, test.number)
+    counted = (
+        f"in {test.worse} of {test.worse + test.better + test.tied} pairs {test.operation} was worse with the flag"
+    )
+    answer = test.answer(level)
+    if answer is Answer.HARMS:
+        text = f"{counted} on than off, drawn by lot; evidence {multiple(test.finding(level))}"
+        return Outcome(Move.REVERT, "HarmsSharedDependency", text, test.operation)
+    if answer is Answer.CLEARED:
+        return Outcome(Move.RESUME, "EnvironmentCleared", f"{counted}: it was the environment; the same step goes on")
+    if situation.since(test.started_at) > situation.spec.rollout.analysis.timeout:
+        text = f"withdrawn as {rollout.withdrawn_reason}, and the switchback did not decide in time: {counted}"
+        return Outcome(Move.REVERT, "Inconclusive", text, test.operation)
+    text = f"{counted}; evidence of harm {multiple(test.finding(level))}, flags {'on' if test.on else 'off'} now"
+    return Outcome(Move.HOLD, "SwitchingBack", text, test.operation)
 
 
 def the_verdict(situation: Situation) -> Outcome | None:
@@ -43,7 +66,7 @@ def the_verdict(situation: Situation) -> Outcome | None:
     if verdict.outcome is Result.PROMOTE:
         return _passed(situation, verdict)
     if verdict.outcome is Result.WITHDRAW:
-        return _withdraw(situation, verdict)
+        return Outcome(Move.WITHDRAW, verdict.reason.value, verdict.message, verdict.operation)
     move, reason = {
         Result.ROLLBACK: (Move.REVERT, verdict.reason.value),
         Result.INCONCLUSIVE: (Move.REVERT, "Inconclusive"),
@@ -100,13 +123,6 @@ def _passed(situation: Situation, verdict: Verdict) -> Outcome:
         verdict.operation,
         worse_than_stable=verdict.worse_than_stable,
     )
-
-
-def _withdraw(situation: Situation, verdict: Verdict) -> Outcome:
-    if situation.rollout.withdrawals >= TRIES:
-        text = f"withdrawn a second time: {verdict.message}; nothing is proved against the flag"
-        return Outcome(Move.REVERT, "Inconclusive", text, verdict.operation)
-    return Outcome(Move.WITHDRAW, verdict.reason.value, verdict.message, verdict.operation)
 
 
 def _recovered(situation: Situation) -> bool:
