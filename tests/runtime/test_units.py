@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -138,6 +139,21 @@ def test_a_pair_that_comes_back_goes_on_counting(ledger: Ledger):
     ledger.revise("f1", BUDGETS)
     ledger.admit("recall").done()
     assert recall(ledger).requests == 2
+
+
+def test_the_long_ring_holds_a_day_of_totals_each_ten_minutes_and_stays_small(ledger: Ledger, clock: Clock):
+    clock.now = 0.0
+    for _ in range(26 * 120):
+        clock.now += 30
+        ticket = ledger.admit("recall")
+        ticket.done()
+        ledger.snapshot()
+    ring = ledger.long_ring()
+    assert len(ring) == 144
+    assert ring[0].age_seconds == 143 * 600
+    assert {a.age_seconds - b.age_seconds for a, b in pairwise(ring)} == {600}
+    assert ring[-1].counters[0].operations["recall"].requests == 26 * 120
+    assert sum(len(s.model_dump_json(by_alias=True)) for s in ring) < 64_000
 
 
 def test_the_ring_holds_the_last_60_snapshots_with_their_age(ledger: Ledger, clock: Clock):

@@ -20,6 +20,8 @@ __all__ = [
     "FLAGS_FILE",
     "LADDER_MS",
     "LEASE_FILE",
+    "LONG_RING_LENGTH",
+    "LONG_RING_SECONDS",
     "OPERATIONS",
     "RING_LENGTH",
     "RING_SECONDS",
@@ -47,6 +49,9 @@ LADDER_MS: Final[tuple[int, ...]] = (5, 10, 20, 25, 32, 40, 50, 63, 80, 100, 125
 
 RING_SECONDS: Final = 30
 RING_LENGTH: Final = 60
+LONG_RING_SECONDS: Final = 600
+LONG_RING_LENGTH: Final = 144
+"""The second ring: totals every ten minutes over a day."""
 EVIDENCE_PATH: Final = "/internal/evidence"
 """On the second port; `?history=1` adds the ring of snapshots."""
 
@@ -182,6 +187,8 @@ class EvidenceReport(Shape):
     """Largest lag of the event loop in the last 5 s: a starved machine shows here."""
     ring: tuple[Snapshot, ...] = ()
     """Oldest first; empty unless asked for with `?history=1`."""
+    long_ring: tuple[Snapshot, ...] = ()
+    """The same totals every ten minutes over a day; empty from a runtime that does not keep it."""
 
 
 def revision_of(value: BaseModel, *, prefix: str = "v1") -> str:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
 
 from memorystack_runtime.contract import (
     LADDER_MS,
+    LONG_RING_LENGTH,
+    LONG_RING_SECONDS,
     OPERATIONS,
     RING_LENGTH,
+    RING_SECONDS,
     Budgets,
     Counters,
     Operation,
@@ -28,6 +31,8 @@ __all__ = ["Ledger", "Ticket"]
 
 KEPT: Final = 3
 """The current and the two previous pairs of revisions."""
+Taken = tuple[float, tuple[RevisionCounters, ...]]
+"""Unix seconds, and the totals then."""
 _EDGES: Final = tuple(ms / 1000 for ms in LADDER_MS)
 _TOP: Final = len(_EDGES)
 
@@ -114,7 +119,8 @@ class Ledger:
         self._wall = wall
         self._books: dict[tuple[str, str], _Book] = {}
         self._open: set[Ticket] = set()
-        self._ring: deque[tuple[float, tuple[RevisionCounters, ...]]] = deque(maxlen=RING_LENGTH)
+        self._ring: deque[Taken] = deque(maxlen=RING_LENGTH)
+        self._long_ring: deque[Taken] = deque(maxlen=LONG_RING_LENGTH)
         self._current = _Book("", "", {})
 
     @property
@@ -155,13 +161,23 @@ class Ledger:
         return self._books[flags, budgets].counts[operation].latency_sum
 
     def snapshot(self) -> None:
-        """Adds an entry to the ring."""
-        self._ring.append((self._wall(), self.counters()))
+        """Adds an entry to the ring, and every ten minutes of the wall clock to the long one."""
+        taken = (self._wall(), self.counters())
+        self._ring.append(taken)
+        if round(taken[0] / RING_SECONDS) % (LONG_RING_SECONDS // RING_SECONDS) == 0:
+            self._long_ring.append(taken)
 
     def ring(self) -> tuple[Snapshot, ...]:
         """The last half hour, oldest first."""
+        return self._aged(self._ring)
+
+    def long_ring(self) -> tuple[Snapshot, ...]:
+        """The last day, oldest first."""
+        return self._aged(self._long_ring)
+
+    def _aged(self, ring: Iterable[Taken]) -> tuple[Snapshot, ...]:
         now = self._wall()
-        return tuple(Snapshot(age_seconds=max(0.0, now - at), counters=counters) for at, counters in self._ring)
+        return tuple(Snapshot(age_seconds=max(0.0, now - at), counters=counters) for at, counters in ring)
 
     def _book(self, flags: str, budgets: Budgets) -> _Book:
         key = (flags, budgets.revision)

@@ -53,6 +53,7 @@ class Inside:
             in_flight=self.ledger.in_flight,
             event_loop_lag_ms=self.lag.milliseconds,
             ring=self.ledger.ring() if history else (),
+            long_ring=self.ledger.long_ring() if history else (),
         )
 
 

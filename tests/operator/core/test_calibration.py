@@ -7,8 +7,10 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from memorystack_operator.core import dispersion
 from memorystack_operator.core.calibration import ASSUMED_PHI, Calibration, calibrate
 from memorystack_operator.core.chi_square import cdf, lower_decile
+from memorystack_operator.core.evidence import DesignEffect
 from memorystack_operator.core.history import cut
 from memorystack_runtime.contract import LADDER_MS, Counters, EvidenceReport, RevisionCounters, Snapshot
 
@@ -198,3 +200,61 @@ def test_blocks_of_other_revisions_and_half_known_blocks_do_not_count():
     assert cut(whole, "store", "new", NOW).blocks == ()
     short = [whole[0], whole[1], whole[2].model_copy(update={"ring": whole[2].ring[3:]})]
     assert len(cut(short, "store", "old", NOW).blocks) == 3
+
+
+def wandering(blocks: int, tau: float, seed: int) -> dict[str, list[tuple[int, int, int]]]:
+    """Common noise whose correlation time in blocks of 30 s is `tau`: long blocks show more of it than short ones."""
+    chance, mood, made = np.random.default_rng(seed), 0.0, {f"p{i}": [] for i in range(3)}
+    for _ in range(blocks):
+        keep = np.exp(-1 / tau)
+        mood = keep * mood + np.sqrt(1 - keep**2) * chance.normal(0, 0.5)
+        share = min(0.9, 0.06 * np.exp(mood))
+        for rows in made.values():
+            rows.append((200, 0, int(chance.binomial(200, share))))
+    return made
+
+
+def test_noise_that_outlasts_a_short_block_is_found_by_the_longest():
+    """verdict.md 1.6: the largest over blocks of 30, 60 and 120 s"""
+    rates = wandering(59, 3.0, 5)
+    whole = of(rates).operations["store"].effect
+    blocks = [{uid: rows[i][::2] for uid, rows in rates.items()} for i in range(59)]
+    shortest = limits_of_blocks(blocks)
+    assert whole.phi_abs > 1.2 * shortest
+    assert "30, 60, 120 s" in whole.message
+    assert "30, 60 s" in of(wandering(25, 3.0, 5)).operations["store"].effect.message
+
+
+def limits_of_blocks(blocks: list[dict[str, tuple[int, int]]]) -> float:
+    return dispersion._limits(blocks)[0]
+
+
+@pytest.mark.parametrize(("share", "predicted"), [(0.1, 19.3), (0.25, 46.7), (0.5, 92.4), (1.0, 183.8)])
+def test_the_design_effect_over_time_grows_with_the_rate_of_the_arm(share: float, predicted: float):
+    """verdict.md 1.6: 10, 25, 50, 100 requests/s of a stack at 100"""
+    measured = DesignEffect(phi_abs=183.8, phi_rel=2.0, rate=100, source="Measured")
+    assert measured.for_share(share).phi_abs == pytest.approx(predicted, rel=0.01)
+    assert measured.for_share(share).phi_rel == 2.0
+    assert DesignEffect(phi_abs=10, source="Assumed").for_share(share).phi_abs == 10
+
+
+def test_the_rate_is_on_record():
+    assert of(alike(12, requests=300)).operations["store"].effect.rate == pytest.approx(30.0)
+
+
+def test_what_happened_before_the_last_half_hour_is_not_before_the_flip():
+    old = [(200, 150, 180)] * 40
+    calm = [(200, 0, 12)] * 59
+    found = of({f"p{i}": [*old, *calm] for i in range(3)})
+    assert found.operations["store"].over_budget_before
+    made = reports({f"p{i}": [*old, *calm] for i in range(3)})
+    kept = [r.model_copy(update={"ring": r.ring[-60:]}) for r in made]
+    budgets = {"store": 250}
+    recent = calibrate(kept, budgets, flags="old", chosen={"p0"}, now=NOW, waited=timedelta(0))
+    assert not recent.operations["store"].over_budget_before
+    assert recent.operations["store"].requests == 59 * 3 * 200
+
+
+def test_json_from_before_the_rate_was_known_is_still_read():
+    old = DesignEffect.model_validate({"phiAbs": 3.0, "phiRel": 2.0, "source": "Measured"})
+    assert (old.rate, old.phi_abs) == (0.0, 3.0)

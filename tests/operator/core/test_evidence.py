@@ -196,12 +196,23 @@ def test_design_effects_divide_the_evidence_and_margins_forgive():
     )
 
 
+def test_strict_divides_over_by_the_design_effect_over_time_and_standard_does_not():
+    """verdict.md 3d: bursts alone do not make a strict canary be over budget"""
+    effect, burst = DesignEffect(phi_abs=10, source="Measured"), Read(Tally(100, 30), Tally(300, 90))
+    standard, strict = (Evidence(effect=effect, strict=s).add(burst).findings(0.01, 0.05) for s in (False, True))
+    assert standard.over.holds
+    assert not strict.over.holds
+    assert standard.stable_over.log_e == strict.stable_over.log_e
+    assert standard.worse.log_e == strict.worse.log_e
+
+
 def test_a_step_restarts_what_promotes_and_carries_what_convicts():
-    evidence = Evidence().add(Read(Tally(100, 10), Tally(200, 2))).next_step()
+    evidence = Evidence().add(Read(Tally(100, 10), Tally(200, 2))).next_step(DesignEffect(phi_abs=7))
     findings = evidence.findings(0.01, 0.05)
     assert findings.within.log_e == 0.0
     assert findings.better.log_e == 0.0
     assert findings.worse.log_e > 0
+    assert evidence.effect.phi_abs == 7
     assert evidence.canary == Tally(100, 10)
     assert evidence.stable == Tally(200, 2)
 

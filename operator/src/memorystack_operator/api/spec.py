@@ -182,6 +182,10 @@ class Step(Model):
 class Analysis(Model):
     false_rollback_rate: Rate = "0.01"
     false_promotion_rate: Rate = "0.05"
+    sensitivity: Literal["Standard", "Strict"] = "Standard"
+    """Strict spares a canary that is over budget in a burst only, and finds a bad one later."""
+    require: Literal["WithinBudget", "Better"] = "WithinBudget"
+    """Better rejects a flag that keeps the budget and is proved worse than what it replaces."""
     interval: Interval = timedelta(seconds=5)
     timeout: Timeout = timedelta(minutes=30)
     on_inconclusive: Literal["Rollback", "Hold"] = "Rollback"

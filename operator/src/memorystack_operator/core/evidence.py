@@ -83,15 +83,26 @@ class DesignEffect(Value):
     """How much less the requests say than as many independent ones would (verdict.md 1.5, 1.6)."""
 
     phi_abs: float = 1.0
-    """Divides the evidence of "within budget"."""
+    """Divides the evidence of "within budget"; grows with the rate of the arm, see `for_share`."""
     phi_rel: float = 1.0
     """Divides the evidence of "worse" and "better"."""
     margin: float = 1.0
     """Odds ratio of canary to stable that is tolerated (>= 1), from the pods' own odds before the flip."""
     mirrored_margin: float = 1.0
     """The same for "better" (<= 1)."""
+    rate: float = 0.0
+    """Requests per second of all pods together, at which `phi_abs` was measured."""
     source: Literal["Measured", "Short", "Carried", "Assumed"] = "Assumed"
     message: str = ""
+
+    def for_share(self, share: float) -> Self:
+        """For an arm that serves this share of the requests: fewer requests meet less of what moves them together.
+
+        Source: verdict.md 1.6, where phi - 1 is proportional to the rate. An assumed one stays as it is.
+        """
+        if self.source == "Assumed":
+            return self
+        return self.model_copy(update={"phi_abs": round(1 + max(0.0, self.phi_abs - 1) * share, 4)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,8 @@ class Evidence(Value):
 
     p0: float = P0
     effect: DesignEffect = DesignEffect()
+    strict: bool = False
+    """`sensitivity: Strict`: "over" is divided by the design effect over time, too."""
     reads: int = 0
     stable_reads: int = 0
     canary_requests: int = 0
@@ -188,15 +201,20 @@ class Evidence(Value):
                 "canary_bad": self.canary_bad + canary.bad,
                 "step_requests": self.step_requests + canary.requests,
                 "step_bad": self.step_bad + canary.bad,
-                "roll": restart_step(self.roll, _gains(canary, ROLL, self.p0), roll_reads),
+                "roll": restart_step(self.roll, _gains(canary, ROLL, self.p0, self._phi_over), roll_reads),
                 "relative": restart_step(self.relative, worse, reads),
                 "better": tuple(old + gain for old, gain in zip(self.better, better, strict=True)),
             }
         )
 
-    def next_step(self) -> Self:
-        """A step begins: what convicts is carried on, what promotes starts again."""
-        return self.model_copy(update={"step_requests": 0, "step_bad": 0, "better": (0.0,) * len(BETTER)})
+    @property
+    def _phi_over(self) -> float:
+        return self.effect.phi_abs if self.strict else 1.0
+
+    def next_step(self, effect: DesignEffect) -> Self:
+        """A step begins: what convicts is carried on, what promotes starts again, at the new share's design effect."""
+        fresh = {"step_requests": 0, "step_bad": 0, "better": (0.0,) * len(BETTER), "effect": effect}
+        return self.model_copy(update=fresh)
 
     def environment_cleared(self) -> Self:
         """The flags come back after a sick environment: only the two absolute tests forget (verdict.md 6)."""
@@ -217,8 +235,8 @@ class Evidence(Value):
         )
 
 
-def _gains(tally: Tally, grid: tuple[float, ...], p0: float) -> list[float]:
-    return [log_ratio(tally.bad, tally.requests, ratio, p0) for ratio in grid]
+def _gains(tally: Tally, grid: tuple[float, ...], p0: float, phi: float = 1.0) -> list[float]:
+    return [log_ratio(tally.bad, tally.requests, ratio, p0) / phi for ratio in grid]
 
 
 def _relative_gains(read: Read, effect: DesignEffect) -> tuple[list[float], list[float]]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from memorystack_runtime.contract import LADDER_MS, RING_SECONDS, EvidenceReport, Operation, RevisionCounters
+from memorystack_runtime.contract import (
+    LADDER_MS,
+    RING_LENGTH,
+    RING_SECONDS,
+    EvidenceReport,
+    Operation,
+    RevisionCounters,
+)
 
 __all__ = ["Block", "Cell", "History", "cut"]
 
@@ -43,6 +50,12 @@ class History:
         """All pods together."""
         return sum(self.totals.values(), EMPTY)
 
+    @property
+    def rate(self) -> float:
+        """Requests per second of all pods together, over the blocks; 0 without any."""
+        requests = sum(cell.requests for block in self.blocks for cell in block.values())
+        return requests / (RING_SECONDS * len(self.blocks)) if self.blocks else 0.0
+
 
 def cut(reports: Iterable[EvidenceReport], operation: Operation, flags: str, now: float) -> History:
     """Blocks of `operation` under the flags revision `flags`; `now` in Unix seconds is when the reports were read.
@@ -59,7 +72,16 @@ def cut(reports: Iterable[EvidenceReport], operation: Operation, flags: str, now
         cells = {uid: end - start for uid, (start, end) in ends.items() if start is not None and end is not None}
         if len(cells) == len(lines) and all(c.requests >= 0 for c in cells.values()):
             blocks.append(cells)
-    return History(tuple(blocks), {r.uid: _cell(r.counters, operation, flags) for r in reports})
+    return History(tuple(blocks), {r.uid: _recent(r, operation, flags) for r in reports})
+
+
+def _recent(report: EvidenceReport, operation: Operation, flags: str) -> Cell:
+    """Since the oldest entry of a full ring: what a pod did last week says nothing of how the stack stands now."""
+    now = _cell(report.counters, operation, flags)
+    if len(report.ring) < RING_LENGTH:
+        return now
+    since = now - _cell(report.ring[0].counters, operation, flags)
+    return since if since.requests >= 0 else now
 
 
 def _line(report: EvidenceReport, operation: Operation, flags: str, now: float) -> dict[int, Cell]:

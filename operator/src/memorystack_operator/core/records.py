@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from memorystack_operator.api.spec import Spec
 from memorystack_operator.api.status import ArmCounts, RolloutRecord, SwitchbackResult
 from memorystack_operator.core.evidence import Evidence
 from memorystack_operator.core.limits import limits_of, switchback_level
 from memorystack_operator.core.situation import Outcome, Situation
+from memorystack_operator.core.switchback import Switchback
 
-__all__ = ["counts_of", "record_of"]
+__all__ = ["counts_of", "record_of", "result_of"]
 
 
 def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutRecord:
@@ -28,17 +30,15 @@ def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutReco
             "ended_at": situation.now,
             "judged": counts_of(situation),
             "withdrawals": rollout.withdrawals,
-            "switchback": _switchback(situation),
+            "switchback": result_of(rollout.switchback, situation.spec) if rollout.switchback else None,
             "worse_than_stable": outcome.worse_than_stable,
         }
     )
 
 
-def _switchback(situation: Situation) -> SwitchbackResult | None:
-    test = situation.rollout.switchback
-    if test is None:
-        return None
-    finding = test.finding(switchback_level(situation.spec, test.number))
+def result_of(test: Switchback, spec: Spec) -> SwitchbackResult:
+    """What a switchback's pairs have shown so far."""
+    finding = test.finding(switchback_level(spec, test.number))
     return SwitchbackResult(
         number=test.number,
         operation=test.operation,

@@ -14,13 +14,13 @@ from memorystack_operator.core.accounting import baselines_now
 from memorystack_operator.core.canary import choose, plan_of, pods_for
 from memorystack_operator.core.change import Change, with_rollout
 from memorystack_operator.core.decision import Event
-from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.evidence import DesignEffect, Evidence
 from memorystack_operator.core.guards.world import calibrate_now
 from memorystack_operator.core.interruption import resume, switch, withdraw
 from memorystack_operator.core.records import record_of
 from memorystack_operator.core.situation import Move, Outcome, Situation
-from memorystack_operator.core.state import RolloutState, RolloutStatus, Settling, Status
-from memorystack_runtime.contract import revision_of
+from memorystack_operator.core.state import PlannedStep, RolloutState, RolloutStatus, Settling, Status
+from memorystack_runtime.contract import Operation, revision_of
 
 __all__ = ["Change", "carry_out"]
 
@@ -108,7 +108,12 @@ def _begin(situation: Situation, outcome: Outcome) -> Change:
 def _flip(situation: Situation, outcome: Outcome) -> Change:
     rollout = situation.rollout
     calibration = calibrate_now(situation)
-    evidence = {name: Evidence(effect=prior.effect) for name, prior in calibration.operations.items()}
+    share = situation.wanted_share
+    strict = situation.spec.rollout.analysis.sensitivity == "Strict"
+    evidence = {
+        name: Evidence(effect=prior.effect.for_share(share), strict=strict)
+        for name, prior in calibration.operations.items()
+    }
     failures = Evidence(p0=situation.spec.rollout.max_error_percent / 100, effect=calibration.failures)
     status = with_rollout(
         situation.status,
@@ -139,12 +144,20 @@ def _advance(situation: Situation, outcome: Outcome) -> Change:
         step=step,
         step_seconds=0.0,
         state_since=situation.now,
-        evidence={name: e.next_step() for name, e in rollout.evidence.items()},
+        evidence={name: e.next_step(_effect(situation, name, planned)) for name, e in rollout.evidence.items()},
         reason=outcome.reason,
         message=outcome.message,
     )
     where = "waits for a person" if planned.pause else f"{planned.weight} % of the pods"
     return Change(status, (Event(EventReason.STEP_STARTED, f"step {step + 1}: {where}; {outcome.message}"),))
+
+
+def _effect(situation: Situation, operation: Operation, planned: PlannedStep) -> DesignEffect:
+    """Of the step that begins; a pause keeps the share of the step before it."""
+    rollout, replicas = situation.rollout, situation.spec.replicas
+    if planned.pause or rollout.calibration is None:
+        return rollout.evidence[operation].effect
+    return rollout.calibration.operations[operation].effect.for_share(pods_for(planned.weight, replicas) / replicas)
 
 
 def _promote(situation: Situation, outcome: Outcome) -> Change:

@@ -113,6 +113,11 @@ class Situation:
         """k, for the replicas that the spec asks for now."""
         return pods_for(self.weight, self.spec.replicas)
 
+    @property
+    def wanted_share(self) -> float:
+        """Of the pods, and so of the requests, that the step gives to the canary."""
+        return self.wanted_canaries / self.spec.replicas
+
     @cached_property
     def pending(self) -> Sequence[Stage]:
         """Stages that may be tried, first one next."""

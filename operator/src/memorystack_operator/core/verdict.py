@@ -72,6 +72,8 @@ class Case:
     errors: Judged | None = None
     """Failed requests of all operations; convicts only."""
     no_data: bool = False
+    require_better: bool = False
+    """`analysis.require: Better`."""
     early: bool = False
     """Before the step's minDuration."""
     timed_out: bool = False
@@ -169,11 +171,14 @@ def _promote(case: Case) -> Verdict | None:
     if not judged or not all(op.findings.enough and (_improves(op) or _within(op)) for op in judged):
         return None
     improved = [op for op in judged if _improves(op)]
-    worse = any(op.findings.worse.holds for op in judged)
+    worse = next((op for op in judged if op.findings.worse.holds), None)
+    if worse and case.require_better:
+        text = f"{worse.name} is within {worse.limit} but worse than stable, and Better is required: {_counts(worse)}"
+        return Verdict(Outcome.ROLLBACK, Reason.WORSE, f"{text}; {_proof(worse)}", worse.name)
     parts = [_passed(op) for op in judged]
     reason = Reason.IMPROVES if improved else Reason.WITHIN_BUDGET
     text = "; ".join(parts) + (", but worse than stable" if worse else "") + _not_judged(case)
-    return Verdict(Outcome.PROMOTE, reason, text, (improved or judged)[0].name, worse_than_stable=worse)
+    return Verdict(Outcome.PROMOTE, reason, text, (improved or judged)[0].name, worse_than_stable=worse is not None)
 
 
 def _timeout(case: Case) -> Verdict | None:

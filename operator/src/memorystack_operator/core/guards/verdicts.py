@@ -95,6 +95,7 @@ def case_of(situation: Situation) -> Case:
     return Case(
         operations=tuple(operations),
         errors=_judged("failed requests", limit, errors, alpha, beta) if errors else None,
+        require_better=spec.rollout.analysis.require == "Better",
         early=pause or rollout.step_seconds < situation.planned.min_seconds,
         timed_out=not pause and rollout.stage_seconds >= spec.rollout.analysis.timeout.total_seconds(),
     )

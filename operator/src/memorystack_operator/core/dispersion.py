@@ -1,0 +1,156 @@
+"""How much blocks of a pod's history differ: design effects between pods and over time (verdict.md 1.6).
+
+Knows: blocks and buckets. Must not know: budgets' verdicts, rollouts, or what a design effect is used for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from memorystack_operator.core.chi_square import lower_decile
+from memorystack_operator.core.evidence import P0
+from memorystack_operator.core.history import Block, Cell
+from memorystack_runtime.contract import LADDER_MS, RING_SECONDS
+
+__all__ = ["MANY_BLOCKS", "MIN_BLOCKS", "Column", "Dispersion", "Edge", "column", "disperse", "edge_of", "merge"]
+
+MIN_BLOCKS: Final = 4
+MANY_BLOCKS: Final = 10
+MIN_VARIANCE: Final = 5.0
+MIN_SHARE: Final = 0.03
+LENGTHS: Final = (1, 2, 4)
+"""Blocks of 30, 60 and 120 s: noise that outlasts a short block shows in a long one only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispersion:
+    """Upper 90 % limits of both design effects, the largest over the block lengths that history allows."""
+
+    phi_abs: float
+    """Over time, at the rate of all pods together."""
+    phi_rel: float
+    """Between pods."""
+    blocks: int
+    """Of the shortest length."""
+    short: bool
+    """Fewer than ten blocks: twice the limit, since longer blocks cannot be looked at."""
+    message: str
+
+
+def disperse(blocks: Sequence[Column], pods: Collection[str]) -> Dispersion | None:
+    """From raw blocks of 30 s, oldest first; None with fewer than four valid ones."""
+    shortest = merge(blocks, pods)
+    if len(shortest) < MIN_BLOCKS:
+        return None
+    if not any(map(_variance, shortest)):
+        return Dispersion(1.0, 1.0, len(shortest), short=False, message=f"{len(shortest)} blocks without any variance")
+    if len(shortest) < MANY_BLOCKS:
+        phi_abs, phi_rel = _limits(shortest)
+        note = f"{len(shortest)} blocks; twice the limit, since the history is short"
+        return Dispersion(2 * phi_abs, 2 * phi_rel, len(shortest), short=True, message=note)
+    found = {}
+    for length in LENGTHS:
+        merged = merge(_joined(blocks, length), pods)
+        if len(merged) >= MANY_BLOCKS:
+            found[length * RING_SECONDS] = _limits(merged)
+    note = f"{len(shortest)} blocks; largest upper 90 % limit of blocks of {', '.join(map(str, found))} s"
+    return Dispersion(
+        max(phi for phi, _ in found.values()), max(phi for _, phi in found.values()), len(shortest), False, note
+    )
+
+
+def _limits(blocks: Sequence[Column]) -> tuple[float, float]:
+    """(phi_abs, phi_rel): degrees of freedom are the blocks, not the blocks times the pods."""
+    limit = len(blocks) / lower_decile(len(blocks))
+    return max(1.0, _absolute_dispersion(blocks) * limit), max(1.0, _relative_dispersion(blocks) * limit)
+
+
+def _joined(blocks: Sequence[Column], length: int) -> list[Column]:
+    """Neighbours added up, `length` at a time; what is left over at the end is dropped."""
+    whole = range(0, len(blocks) - length + 1, length)
+    return [_sum(blocks[i : i + length]) for i in whole]
+
+
+def _sum(blocks: Sequence[Column]) -> Column:
+    return {uid: (sum(b[uid][0] for b in blocks), sum(b[uid][1] for b in blocks)) for uid in blocks[0]}
+
+
+Edge = int | None
+"""The bucket b* of verdict.md 1.6: an index into the ladder, or None for the budget itself."""
+
+
+def edge_of(total: Cell, budget: int) -> Edge:
+    """Where design effects are estimated: at a share near 5 %, never below 3 %."""
+    if not total.requests:
+        return None
+    shares = [over / total.requests for over in total.over]
+    share = total.bad / total.requests
+    if share > 0.9:
+        above = [i for i, ms in enumerate(LADDER_MS) if ms > budget]
+        return min(above, key=lambda i: abs(shares[i] - 0.5), default=None)
+    if share >= MIN_SHARE:
+        return None
+    below = [i for i, ms in enumerate(LADDER_MS) if ms <= budget and shares[i] >= MIN_SHARE]
+    return min(below, key=lambda i: abs(shares[i] - P0), default=None)
+
+
+Column = Mapping[str, tuple[int, int]]
+"""Pod uid -> (requests, requests over b*)."""
+
+
+def column(block: Block, edge: Edge) -> Column:
+    """The counts at one bucket."""
+    return {uid: (c.requests, c.bad if edge is None else c.over[edge]) for uid, c in block.items()}
+
+
+def merge(blocks: Sequence[Column], pods: Collection[str]) -> list[Column]:
+    """Neighbouring blocks joined until each has a variance term of 5; a last one that falls short is dropped."""
+    if any(n for block in blocks for n, _ in block.values()) and not any(map(_variance, blocks)):
+        return list(blocks)  # every request on one side of the bucket: nothing disperses, which is an answer
+    merged: list[Column] = []
+    current: Column = dict.fromkeys(pods, (0, 0))
+    for block in blocks:
+        current = {uid: (n + block[uid][0], s + block[uid][1]) for uid, (n, s) in current.items()}
+        if _variance(current) >= MIN_VARIANCE:
+            merged.append(current)
+            current = dict.fromkeys(pods, (0, 0))
+    return merged
+
+
+def _variance(block: Column) -> float:
+    """Mean hypergeometric variance of one pod's bad count against the others'; one pod alone: the binomial one."""
+    if len(block) == 1:
+        ((n, s),) = block.values()
+        return s * (n - s) / n if n else 0.0
+    return sum(_hypergeometric(block, uid) for uid in block) / len(block)
+
+
+def _hypergeometric(block: Column, uid: str) -> float:
+    n = block[uid][0]
+    total, bad = sum(v[0] for v in block.values()), sum(v[1] for v in block.values())
+    if total < 2:
+        return 0.0
+    return bad * (total - bad) * n * (total - n) / (total * total * (total - 1))
+
+
+def _relative_dispersion(blocks: Sequence[Column]) -> float:
+    """Each pod in turn as if it were the canary: squared differences over their hypergeometric variance."""
+    squares = variance = 0.0
+    for block in blocks:
+        total, bad = sum(v[0] for v in block.values()), sum(v[1] for v in block.values())
+        for uid, (n, s) in block.items():
+            squares += (s - bad * n / total) ** 2
+            variance += _hypergeometric(block, uid)
+    return squares / variance if variance else 1.0
+
+
+def _absolute_dispersion(blocks: Sequence[Column]) -> float:
+    """The pooled bad share of the blocks around its mean, over the binomial variance."""
+    sums = [(sum(v[0] for v in b.values()), sum(v[1] for v in b.values())) for b in blocks]
+    mean = sum(s for _, s in sums) / sum(n for n, _ in sums)
+    if not 0 < mean < 1:
+        return 1.0
+    squares = sum((s - n * mean) ** 2 for n, s in sums) / (1 - 1 / len(sums))
+    return squares / sum(n * mean * (1 - mean) for n, _ in sums)
