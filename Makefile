@@ -9,10 +9,10 @@ READY := $(VENV)/.installed
 SOURCES := operator/src runtime/src tests
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help install demo test check format bench audit lock clean
+.PHONY: help install demo demo-interference test check format bench audit lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(READY) ## Install everything into .venv (with uv where it is there, else venv and pip)
 
@@ -33,6 +33,9 @@ $(READY): requirements.lock operator/pyproject.toml runtime/pyproject.toml
 
 demo: $(READY) ## Run a stack and watch a good flag promoted and a bad one taken back (about five minutes)
 	@$(BIN)/memorystack demo
+
+demo-interference: $(READY) ## See a sick environment told from a flag that makes everybody sick (about twelve minutes)
+	@$(BIN)/memorystack demo-interference
 
 test: $(READY) ## Run all tests with branch coverage
 	@rm -f .coverage .coverage.*

@@ -20,6 +20,7 @@ VERBS: Final = {
     "resume": ("actions:resume", "Go on after a pause."),
     "load": ("load:load", "Send mixed store and recall traffic."),
     "demo": ("demo:demo", "See a good flag promoted and a bad one taken back."),
+    "demo-interference": ("demo_interference:demo_interference", "See a sick environment told from a harmful flag."),
     "validate": ("validate:validate", "Check a file."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
 }

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -19,23 +14,17 @@ from memorystack_operator.cli.doors import said_plainly, state_dir_option
 from memorystack_operator.cli.quiet import quiet_logs
 from memorystack_operator.cli.screen import Output, Screen
 from memorystack_operator.cli.story.check import check_report, verdict_on
-from memorystack_operator.cli.story.report import DemoReport
+from memorystack_operator.cli.story.play import Stage, play, read_file
+from memorystack_operator.cli.story.report import DemoReport, outcome_of
 from memorystack_operator.cli.story.story import Story, starvation_text
-from memorystack_operator.cli.story.watch import Watch
 from memorystack_operator.local.engines import EmbedderOptions
-from memorystack_operator.local.leash import on_leash
 from memorystack_operator.local.state import write_atomically
-from memorystack_operator.local.up import UpOptions
-from memorystack_operator.local.up import up as run_up
 
 __all__ = ["demo"]
 
 STARVED: Final = 75
 """EX_TEMPFAIL: try again on a machine with CPU to spare."""
-LOAD_SECONDS: Final = 900
 EMBEDDER: Final = EmbedderOptions(latency_ms=60.0, item_ms=2.0, capacity=64)
-DEMO_KEY: Final = "memorystack-demo-key"
-"""Public, and only its hash is in the example."""
 
 
 @click.command()
@@ -74,7 +63,7 @@ def demo(
         return
     quiet_logs()
     screen = Screen(output)
-    report = asyncio.run(_run(screen, file, state_dir, port, svg))
+    report = asyncio.run(_tell(screen, file, state_dir, port, svg))
     for change in report.changes:
         screen.say(f"{change.name}: {change.outcome} ({change.reason}). {change.message}")
     if report.outcome == "AsExpected":
@@ -98,76 +87,25 @@ def _check(ctx: click.Context, path: Path) -> None:
     click.echo(f"{path}: the report holds ({DemoReport.model_validate_json(path.read_text()).outcome})")
 
 
-async def _run(screen: Screen, file: Path, state_dir: Path, port: int, svg: Path | None) -> DemoReport:
+async def _tell(screen: Screen, file: Path, state_dir: Path, port: int, svg: Path | None) -> DemoReport:
     began, started_at = time.monotonic(), datetime.now(UTC)
-    home = state_dir / "demo"
-    copy, interim, path = home / "stack.yaml", home / "load.json", state_dir / "demo.json"
-    _fresh(home, path)
-    copy.write_bytes(_read(file))
-    traffic: list[subprocess.Popen[bytes]] = []
-
-    def start_load() -> Watch:
-        traffic.append(_start_load(port, interim, home / "load.log"))
-        return Watch(interim)
-
-    story = Story(copy, screen.say, start_load)
-    options = UpOptions(copy, home, port, embedder=EMBEDDER)
-    try:
-        await run_up(options, say=screen.say, on_event=screen.tell, beside=lambda stack: screen.show(stack, story.tell))
-    finally:
-        for process in traffic:
-            await asyncio.to_thread(_end, process)
+    path = state_dir / "demo.json"
+    path.unlink(missing_ok=True)  # a report that is not rewritten would be a lie
+    stage = Stage(screen, read_file(file), state_dir / "demo", port, EMBEDDER)
+    story = Story(stage.file, screen.say, stage.start_load)
+    await play(stage, story.tell)
     report = DemoReport(
         started_at=started_at,
         seconds=round(time.monotonic() - began, 1),
         cores=story.cores,
         before=story.before,
         changes=tuple(story.changes),
-        load=_summary(interim),
+        load=stage.load_summary(),
     )
     starved = any(change.starvation.starved for change in report.changes)
-    outcome = "AsExpected" if not verdict_on(report) else "Starved" if starved else "Unexpected"
-    report = report.model_copy(update={"outcome": outcome})
+    report = report.model_copy(update={"outcome": outcome_of(verdict_on(report), starved=starved)})
     write_atomically(path, report.model_dump_json(by_alias=True, indent=2) + "\n")
     if svg and story.frame:
         svg.write_text(story.frame)
     screen.say(f"report: {path}")
     return report
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        msg = f"{file} cannot be read ({error.strerror}): run it in a clone of the repository, or name a file with -f"
-        raise click.UsageError(msg) from None
-
-
-def _fresh(home: Path, report: Path) -> None:
-    """Yesterday's memories and verdicts would be part of today's story; a report that is not rewritten would be a lie."""
-    report.unlink(missing_ok=True)
-    if not any(home.glob("*/up.json")):
-        shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True, exist_ok=True)
-
-
-def _start_load(port: int, interim: Path, log: Path) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-m", "memorystack_operator.cli", "load", "--url", f"http://127.0.0.1:{port}"]
-    argv += ["--seconds", str(LOAD_SECONDS), "--api-key", DEMO_KEY, "--interim", str(interim)]
-    with log.open("wb") as out:
-        return subprocess.Popen(on_leash(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out)  # noqa: S603
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _summary(interim: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        return dict(json.loads(interim.read_text()))
-    return {}

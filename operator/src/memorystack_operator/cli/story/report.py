@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -11,7 +12,10 @@ from pydantic.alias_generators import to_camel
 from memorystack_operator.api.status import ArmCounts, RolloutRecord
 from memorystack_runtime.contract import LADDER_MS
 
-__all__ = ["LADDER_MS", "ChangeReport", "DemoReport", "Seconds", "Starvation", "change_report"]
+__all__ = ["LADDER_MS", "ChangeReport", "DemoReport", "Seconds", "Starvation", "Told", "change_report", "outcome_of"]
+
+
+Told = Literal["AsExpected", "Starved", "Unexpected"]
 
 
 class Record(BaseModel):
@@ -92,7 +96,14 @@ class DemoReport(Record):
     """Operation -> requests, share over budget and p95 in ms with all flags off."""
     changes: tuple[ChangeReport, ...] = ()
     load: dict[str, Any] = {}
-    outcome: Literal["AsExpected", "Starved", "Unexpected"] = "Unexpected"
+    outcome: Told = "Unexpected"
+
+
+def outcome_of(problems: Sequence[str], *, starved: bool) -> Told:
+    """How a story went; a starved machine explains a problem, it makes none good."""
+    if not problems:
+        return "AsExpected"
+    return "Starved" if starved else "Unexpected"
 
 
 def change_report(

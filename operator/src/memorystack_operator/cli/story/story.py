@@ -16,11 +16,9 @@ from memorystack_operator.api.status import RolloutRecord
 from memorystack_operator.cli.status import picture
 from memorystack_operator.cli.story.check import EXPECTED
 from memorystack_operator.cli.story.report import ChangeReport, Starvation, change_report
+from memorystack_operator.cli.story.stages import Figures, edit, gather_history, until_ready
 from memorystack_operator.cli.story.watch import Watch
-from memorystack_operator.local.errors import LocalError
-from memorystack_operator.local.report import ArmView
 from memorystack_operator.local.up import Stack
-from memorystack_runtime.contract import RING_SECONDS
 
 __all__ = ["EDITS", "Story"]
 
@@ -28,9 +26,6 @@ EDITS: Final = {
     "parallelIngest": ("parallelIngest: {concurrency: 0}", "parallelIngest: {concurrency: 4}"),
     "httpPool": ("httpPool: {enabled: false, connections: 10,", "httpPool: {enabled: true, connections: 1,"),
 }
-HISTORY_MARKS: Final = 5
-"""Half minutes of the wall clock after which four whole blocks of history exist."""
-READY_SECONDS: Final = 60.0
 VERDICT_SECONDS: Final = 240.0
 SETTLE_SECONDS: Final = 20.0
 
@@ -40,7 +35,7 @@ class Story:
 
     def __init__(self, file: Path, say: Callable[[str], None], start_load: Callable[[], Watch]) -> None:
         self.changes: list[ChangeReport] = []
-        self.before: dict[str, dict[str, float]] = {}
+        self.before: Figures = {}
         self.frame = ""
         self.cores = 0
         self._file = file
@@ -49,45 +44,21 @@ class Story:
 
     async def tell(self, stack: Stack) -> None:
         """Returns when both edits have their outcome. Raises LocalError when the stack does not come up."""
-        await self._until_ready(stack)
+        await until_ready(stack)
         self.cores = stack.machine.headroom.cores
         watch = self._start_load()
         self._say("(a) all flags off, traffic begins: every pod's own history is the yardstick (two to three minutes)")
-        await self._gather_history(stack)
+        self.before = await gather_history(stack, self._say)
         await self._change(stack, watch, "parallelIngest", "(b) parallelIngest: {concurrency: 4} is saved to the file")
         await self._change(
             stack, watch, "httpPool", "(c) httpPool: {enabled: true, connections: 1} is saved to the file"
         )
 
-    async def _until_ready(self, stack: Stack) -> None:
-        until = time.monotonic() + READY_SECONDS
-        while stack.status.phase != "Idle" or not all(p.ready for p in stack.supervisor.pods):
-            if time.monotonic() > until:
-                msg = f"the stack is not ready after {READY_SECONDS:g} s: {stack.supervisor.problem or stack.status.message}"
-                raise LocalError(msg)
-            await asyncio.sleep(0.2)
-
-    async def _gather_history(self, stack: Stack) -> None:
-        mark = RING_SECONDS - time.time() % RING_SECONDS
-        await asyncio.sleep(mark + RING_SECONDS * (HISTORY_MARKS - 1) + 1)
-        report = stack.report()
-        self.before = {arm.operation: _summary(arm) for arm in report.arms if arm.arm == "stable"}
-        for operation, numbers in self.before.items():
-            self._say(
-                f"    {operation}: {100 * numbers['overBudgetShare']:.0f} % of {numbers['requests']:.0f} over budget, "
-                f"p95 {numbers['p95Ms']:.0f} ms"
-            )
-
     async def _change(self, stack: Stack, watch: Watch, name: str, text: str) -> None:
-        before, after = EDITS[name]
-        content = self._file.read_text()
-        if before not in content:
-            msg = f"{self._file}: the demo edits the line `{before}`, which is not there: use the example as it is"
-            raise LocalError(msg)
         known = {r.id for r in stack.status.history}
         watch.begin()
         saved_at = datetime.now(UTC)
-        self._file.write_text(content.replace(before, after))
+        edit(self._file, *EDITS[name])
         self._say(text)
         record = await self._outcome(stack, watch, known, name)
         change = change_report(name, EXPECTED[name], saved_at, record, watch.end())
@@ -109,14 +80,6 @@ class Story:
             if found:
                 until = min(until, time.monotonic() + SETTLE_SECONDS)
         return found
-
-
-def _summary(arm: ArmView) -> dict[str, float]:
-    return {
-        "requests": float(arm.requests),
-        "overBudgetShare": round(arm.bad / arm.requests, 4) if arm.requests else 0.0,
-        "p95Ms": round(arm.p95_ms or 0.0, 1),
-    }
 
 
 def _told(change: ChangeReport) -> str:

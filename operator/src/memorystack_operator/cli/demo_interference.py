@@ -1,0 +1,126 @@
+"""`memorystack demo-interference`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from pydantic import ValidationError
+
+from memorystack_operator.cli.doors import said_plainly, state_dir_option
+from memorystack_operator.cli.quiet import quiet_logs
+from memorystack_operator.cli.screen import Output, Screen
+from memorystack_operator.cli.story.interference import (
+    FLAPPING,
+    FLOODING,
+    InterferenceReport,
+    Tale,
+    TrialReport,
+    problems_of,
+)
+from memorystack_operator.cli.story.play import Stage, play, read_file
+from memorystack_operator.cli.story.report import outcome_of
+from memorystack_operator.cli.story.story import starvation_text
+from memorystack_operator.local.engines import EmbedderOptions
+from memorystack_operator.local.state import write_atomically
+
+__all__ = ["demo_interference"]
+
+STARVED: Final = 75
+EMBEDDER: Final = EmbedderOptions(latency_ms=60.0, item_ms=0.0, capacity=8)
+"""A small shared embedder that serves in the order of arrival."""
+LOAD: Final = ("--recalls", "40", "--stores", "1", "--chunks", "55-65")
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--file",
+    "file",
+    default=Path("examples/interference.yaml"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The stack; the demo works on a copy.",
+)
+@state_dir_option
+@click.option("--port", default=8080, show_default=True, help="Port of the API on 127.0.0.1.")
+@click.option("--check", type=click.Path(path_type=Path, dir_okay=False), help="Run nothing: does this report hold?")
+@click.option("--output", type=click.Choice(["auto", "live", "plain", "json"]), default="auto", show_default=True)
+@click.pass_context
+@said_plainly
+def demo_interference(
+    ctx: click.Context, file: Path, state_dir: Path, port: int, check: Path | None, output: Output
+) -> None:
+    """See a sick environment told from a flag that makes everybody sick: about twelve minutes.
+
+    \b
+    (1) parallelIngest: {concurrency: 64} floods the small embedder that all pods share: both arms are slow. The flag is
+        withdrawn, then goes on and off by lot, and is convicted (HarmsSharedDependency)
+    (2) cache: {maxSize: 200} is harmless, but the embedder falters by itself: the flag is withdrawn, and cleared
+
+    Nothing is scripted but the edits and the embedder's own trouble in (2). The report is written to interference.json
+    in the state folder.
+
+    Exit codes: 0 as told, 1 otherwise, 75 the machine was starved of CPU (the report shows by how much).
+    """
+    if check:
+        _check(ctx, check)
+        return
+    quiet_logs()
+    screen = Screen(output)
+    report = asyncio.run(_tell(screen, file, state_dir, port))
+    for problem in problems_of(report):
+        screen.say(f"not as told: {problem}")
+    if report.outcome == "Starved":
+        for trial in report.trials:
+            screen.say(f"{trial.name}: {starvation_text(trial.starvation)}")
+        ctx.exit(STARVED)
+    ctx.exit(0 if report.outcome == "AsExpected" else 1)
+
+
+def _check(ctx: click.Context, path: Path) -> None:
+    try:
+        report = InterferenceReport.model_validate_json(path.read_text())
+    except OSError:
+        problems = [f"{path}: no report there"]
+    except ValidationError as error:
+        problems = [f"{path}: not a report of this demo: {error.errors()[0]['msg']}"]
+    else:
+        problems = [] if any(t.starvation.starved for t in report.trials) else problems_of(report)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        ctx.exit(1)
+    click.echo(f"{path}: the report holds ({report.outcome})")
+
+
+async def _tell(screen: Screen, file: Path, state_dir: Path, port: int) -> InterferenceReport:
+    began, started_at = time.monotonic(), datetime.now(UTC)
+    path = state_dir / "interference.json"
+    path.unlink(missing_ok=True)  # a report that is not rewritten would be a lie
+    trials: list[TrialReport] = []
+    load: dict[str, Any] = {}
+    cores = 0
+    for number, trial in enumerate((FLOODING, FLAPPING), 1):
+        screen.say(f"({number} of 2) {trial.name}: {trial.edit[1]}")
+        stage = Stage(screen, read_file(file), state_dir / trial.name, port, EMBEDDER, LOAD)
+        tale = Tale(trial, stage.file, screen.say, stage.start_load)
+        await play(stage, tale.tell)
+        trials.append(tale.report)
+        load[trial.name], cores = stage.load_summary(), tale.cores
+    report = InterferenceReport(
+        started_at=started_at,
+        seconds=round(time.monotonic() - began, 1),
+        cores=cores,
+        trials=tuple(trials),
+        load=load,
+    )
+    starved = any(trial.starvation.starved for trial in trials)
+    report = report.model_copy(update={"outcome": outcome_of(problems_of(report), starved=starved)})
+    write_atomically(path, report.model_dump_json(by_alias=True, indent=2) + "\n")
+    screen.say(f"report: {path}")
+    return report
