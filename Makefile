@@ -63,7 +63,7 @@ lock: ## Make requirements.lock anew from the three pyproject files (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv: pip install uv" >&2; exit 2; }
 	uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --no-emit-package memorystack-runtime --no-emit-package memorystack-operator \
-	  --group dev --extra server --extra local runtime/pyproject.toml operator/pyproject.toml -o requirements.lock
+	  --group dev --extra server --extra local --extra cluster runtime/pyproject.toml operator/pyproject.toml -o requirements.lock
 
 clean: ## Remove what the other targets made, .venv and .memorystack included
 	rm -rf $(VENV) .memorystack .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis \
