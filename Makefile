@@ -9,7 +9,7 @@ READY := $(VENV)/.installed
 SOURCES := operator/src runtime/src tests
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help install demo demo-interference test check format bench audit lock clean
+.PHONY: help install generate demo demo-interference test check format bench audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ $(READY): requirements.lock operator/pyproject.toml runtime/pyproject.toml
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e runtime -e operator; \
 	fi
 	@touch $@
+
+generate: $(READY) ## Write what is made from the code: the resource's definition
+	@mkdir -p crds
+	$(BIN)/memorystack crd > crds/memorystacks.memorystack.dev.yaml
 
 demo: $(READY) ## Run a stack and watch a good flag promoted and a bad one taken back (about five minutes)
 	@$(BIN)/memorystack demo

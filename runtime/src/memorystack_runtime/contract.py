@@ -74,30 +74,38 @@ class HttpPool(Shape):
     """Connections to the embedder and to Qdrant; off means one connection per request."""
 
     enabled: bool = False
+    """False: a connection per request."""
     connections: Annotated[int, Field(ge=1, le=1024)] = 10
     """Connections per dependency; further calls wait."""
     keep_alive_ms: Annotated[int, Field(ge=100, le=600_000)] = 4000
+    """How long an idle connection is kept."""
 
 
 class ParallelIngest(Shape):
     """How a document's chunks are embedded; 0 = one chunk per request, one after the other."""
 
     concurrency: Annotated[int, Field(ge=0, le=64)] = 0
+    """Requests in flight for one document; 0: one after the other."""
 
 
 class CacheFlags(Shape):
     """The in-process LRU of recalls (entries) and the life of a cached recall in LRU and Redis."""
 
     max_size: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    """Entries in each pod's own cache."""
     ttl_ms: Annotated[int, Field(ge=100, le=86_400_000)] = 60_000
+    """How long a cached recall lives."""
 
 
 class Features(Shape):
     """The flags; each default is "off", as before the optimisation."""
 
     http_pool: HttpPool = HttpPool()
+    """Connections to the embedder and to Qdrant."""
     parallel_ingest: ParallelIngest = ParallelIngest()
+    """How a document's chunks are embedded."""
     cache: CacheFlags = CacheFlags()
+    """Cached recalls."""
 
 
 class FlagsFile(Shape):

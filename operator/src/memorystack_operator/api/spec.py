@@ -8,11 +8,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from memorystack_operator.api import rules
-from memorystack_operator.api.durations import Duration
+from memorystack_operator.api.backends import Auth, Embedder, Qdrant, Redis
+from memorystack_operator.api.cel import Cel, listed, ruled, validations
+from memorystack_operator.api.fields import BudgetTime, Interval, KeepAlive, Model, Name, Rate, StepTime, Timeout, Ttl
+from memorystack_operator.api.pods import Template
 from memorystack_runtime import contract
 
 __all__ = ["API_VERSION", "FEATURE_NAMES", "KIND", "FeatureName", "MemoryStack", "Metadata", "Spec"]
@@ -24,123 +27,42 @@ FeatureName = Literal["httpPool", "parallelIngest", "cache"]
 FEATURE_NAMES: Final[tuple[FeatureName, ...]] = ("httpPool", "parallelIngest", "cache")
 
 
-def _between(low: timedelta, high: timedelta, text: str) -> AfterValidator:
-    return AfterValidator(lambda value: rules.within(value, low, high, text))
-
-
-def _web(text: str) -> str:
-    if not text.startswith(("http://", "https://")) or text[-2:] == "//":
-        msg = f"{text!r} is no URL: write http://host:port or https://host:port"
-        raise ValueError(msg)
-    return text
-
-
-def _redis(text: str) -> str:
-    if not text.startswith(("redis://", "rediss://")):
-        msg = f"{text!r} is no Redis URL: write redis://host:6379/0, or rediss:// for TLS"
-        raise ValueError(msg)
-    return text
-
-
-def _said(value: object) -> object:
-    """YAML reads 0.01 as a number; the schema takes a string, since floats differ between readers."""
-    if isinstance(value, float | int) and not isinstance(value, bool):
-        msg = f'{value} is a number: put it in quotes, as "{value}"'
-        raise ValueError(msg)
-    return value
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$", max_length=253)]
-Label = Annotated[str, StringConstraints(max_length=316)]
-Url = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_web)]
-RedisUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_redis)]
-Rate = Annotated[
-    str, BeforeValidator(_said), Field(pattern=r"^0\.[0-9]{1,6}$", max_length=8), AfterValidator(rules.fraction)
-]
-BudgetTime = Annotated[Duration, _between(timedelta(milliseconds=5), timedelta(minutes=10), "5ms and 10m")]
-KeepAlive = Annotated[Duration, _between(timedelta(milliseconds=100), timedelta(minutes=10), "100ms and 10m")]
-Ttl = Annotated[Duration, _between(timedelta(milliseconds=100), timedelta(hours=24), "100ms and 24h")]
-Interval = Annotated[Duration, _between(timedelta(seconds=1), timedelta(minutes=5), "1s and 5m")]
-Timeout = Annotated[Duration, _between(timedelta(minutes=1), timedelta(hours=168), "1m and 168h (7 days)")]
-StepTime = Annotated[Duration, _between(timedelta(0), timedelta(hours=168), "0s and 168h (7 days)")]
-
-
-class Model(BaseModel):
-    """Frozen, camelCase, unknown fields refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-
-class SecretKeyRef(Model):
-    """One key of a Secret in the stack's namespace."""
-
-    name: Name
-    key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
-
-
-class Qdrant(Model):
-    """The vector store."""
-
-    url: Url
-    api_key_secret_ref: SecretKeyRef | None = None
-    ca_secret_ref: SecretKeyRef | None = None
-    collection: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")] = "memories"
-
-
-class Redis(Model):
-    """Exactly one of the two."""
-
-    url: RedisUrl | None = None
-    url_secret_ref: SecretKeyRef | None = None
-
-    @model_validator(mode="after")
-    def _exclusive(self) -> Self:
-        rules.exactly_one(self.url, self.url_secret_ref, "url and urlSecretRef")
-        return self
-
-
-class Embedder(Model):
-    """Anything that speaks OpenAI's /embeddings; `url` ends before that word, usually in /v1."""
-
-    url: Url
-    model: Annotated[str, StringConstraints(min_length=1, max_length=256)]
-    dimensions: Annotated[int, Field(ge=1, le=65536)]
-    api_key_secret_ref: SecretKeyRef | None = None
-
-
-class Auth(Model):
-    """Exactly one of the two; an open API is never the silent default."""
-
-    api_keys_secret_ref: SecretKeyRef | None = None
-    disabled: bool = False
-
-    @model_validator(mode="after")
-    def _exclusive(self) -> Self:
-        rules.exactly_one(self.api_keys_secret_ref, self.disabled, "apiKeysSecretRef and disabled: true")
-        return self
-
-
 class HttpPoolSpec(Model):
+    """Connections to the embedder and to Qdrant."""
+
     enabled: bool = False
+    """False: a connection per request. True: connections are kept and shared."""
     connections: Annotated[int, Field(ge=1, le=1024)] = 10
+    """Connections to each of the two; further requests wait."""
     keep_alive: KeepAlive = timedelta(seconds=4)
+    """How long an idle connection is kept."""
 
 
 class ParallelIngestSpec(Model):
+    """How the chunks of a stored document are embedded."""
+
     concurrency: Annotated[int, Field(ge=0, le=64)] = 0
+    """Requests in flight for one document; 0: one chunk per request, one after the other."""
 
 
 class CacheSpec(Model):
+    """Cached recalls."""
+
     max_size: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    """Entries in each pod's own cache."""
     ttl: Ttl = timedelta(seconds=60)
+    """How long a cached recall lives, in the pod and in Redis."""
 
 
 class FeaturesSpec(Model):
-    """The flags as written in the CR; `flags()` gives the runtime's own values."""
+    """The flags. A change is tried on a few warm pods, judged, and promoted or taken back."""
 
     http_pool: HttpPoolSpec = HttpPoolSpec()
+    """Connections to the embedder and to Qdrant."""
     parallel_ingest: ParallelIngestSpec = ParallelIngestSpec()
+    """How the chunks of a stored document are embedded."""
     cache: CacheSpec = CacheSpec()
+    """Cached recalls."""
 
     def flags(self) -> contract.Features:
         """The same flags in the contract's units (milliseconds)."""
@@ -155,8 +77,12 @@ class FeaturesSpec(Model):
 
 
 class Budget(Model):
+    """The latency that an operation may have."""
+
     operation: Literal["recall", "store"]
+    """A store lasts until the memory can be recalled."""
     p95: BudgetTime
+    """95 of 100 requests must be faster."""
 
 
 class Pause(Model):
@@ -166,9 +92,21 @@ class Pause(Model):
 class Step(Model):
     """Either `{weight, minDuration}` or `{pause: {}}`."""
 
+    model_config = ruled(
+        Cel("has(self.weight) != has(self.pause)", "give exactly one of weight and pause: {}"),
+        Cel(
+            "!has(self.pause) || !has(self.minDuration)",
+            "minDuration belongs to a weight, a pause waits for a person: remove it",
+            ".minDuration",
+        ),
+    )
+
     weight: Annotated[int, Field(ge=1, le=99)] | None = None
+    """Percentage of the pods, and so of the requests, that try the flag."""
     min_duration: StepTime = timedelta(seconds=60)
+    """How long the step lasts at least; 60s where it is left out."""
     pause: Pause | None = None
+    """Waits for a person (memorystack resume)."""
 
     @model_validator(mode="after")
     def _exclusive(self) -> Self:
@@ -180,31 +118,61 @@ class Step(Model):
 
 
 class Analysis(Model):
+    """How a flag is judged."""
+
     false_rollback_rate: Rate = "0.01"
+    """Probability at most with which a flag that does no harm is taken back, for each operation."""
     false_promotion_rate: Rate = "0.05"
+    """Probability at most with which a flag over its budget is promoted."""
     sensitivity: Literal["Standard", "Strict"] = "Standard"
     """Strict spares a canary that is over budget in a burst only, and finds a bad one later."""
     require: Literal["WithinBudget", "Better"] = "WithinBudget"
     """Better rejects a flag that keeps the budget and is proved worse than what it replaces."""
     interval: Interval = timedelta(seconds=5)
+    """How often the pods are read once the canary has 500 requests; before that each second."""
     timeout: Timeout = timedelta(minutes=30)
+    """Time with traffic after which a stage without a verdict is inconclusive."""
     on_inconclusive: Literal["Rollback", "Hold"] = "Rollback"
+    """Hold waits for a person; without traffic it always holds."""
+
+
+_WEIGHTS: Final = "self.filter(s, has(s.weight)).map(s, s.weight)"
+_STRICTLY: Final = "self.all(s, !has(s.weight) || self.exists_one(t, has(t.weight) && t.weight == s.weight))"
+_RISING: Final = Cel(f"{_WEIGHTS}.isSorted() && {_STRICTLY}", "weights must rise from step to step")
+_WEIGHTED: Final = Cel(
+    "self.exists(s, has(s.weight))", "no step has a weight: add one, as {weight: 34, minDuration: 60s}"
+)
 
 
 class RolloutSpec(Model):
-    budgets: Annotated[tuple[Budget, ...], Field(min_length=1, max_length=4)] = (
+    """How a changed flag reaches all pods."""
+
+    budgets: Annotated[
+        tuple[Budget, ...],
+        Field(min_length=1, max_length=4, json_schema_extra=listed("map", "operation")),
+    ] = (
         Budget(operation="recall", p95=timedelta(milliseconds=250)),
         Budget(operation="store", p95=timedelta(milliseconds=250)),
     )
+    """What each operation may take; left out: 250ms for recall and for store."""
     max_error_percent: Annotated[int, Field(ge=1, le=50)] = 1
-    order: Annotated[tuple[FeatureName, ...], Field(max_length=8)] = FEATURE_NAMES
+    """Failed requests per hundred above which a canary that fails more than the others is taken back."""
+    order: Annotated[tuple[FeatureName, ...], Field(max_length=8, json_schema_extra=listed("set"))] = FEATURE_NAMES
+    """Order in which changed flags are tried, one at a time; those that are not named come last."""
     on_reject: Literal["Stop", "Continue"] = "Stop"
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=20)] = (
+    """After a rejected flag: Stop tries no other, Continue goes on with the next."""
+    steps: Annotated[
+        tuple[Step, ...],
+        Field(min_length=1, max_length=20, json_schema_extra=validations(_WEIGHTED, _RISING)),
+    ] = (
         Step(weight=10, min_duration=timedelta(seconds=60)),
         Step(weight=50, min_duration=timedelta(seconds=60)),
     )
+    """Rising weights, then everything; left out: 10 and 50, each for 60s."""
     analysis: Analysis = Analysis()
+    """How a flag is judged."""
     paused: bool = False
+    """True: everything stays where it is; outranks memorystack resume."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -219,37 +187,27 @@ class RolloutSpec(Model):
         return plain.model_copy(update={"revision": contract.revision_of(plain, prefix="b1")})
 
 
-class EnvVar(Model):
-    """A variable of the runtime's container, as it is; secrets do not belong here."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,253}$")]
-    value: Annotated[str, StringConstraints(max_length=4096)]
-
-
-class Template(Model):
-    """Pod overrides."""
-
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
-    resources: dict[Literal["requests", "limits"], dict[Label, Label]] = {}
-    labels: dict[Label, Label] = {}
-    annotations: dict[Label, str] = {}
-    node_selector: dict[Label, Label] = {}
-    service_account_name: Name | None = None
-
-
 class Spec(Model):
-    """What people want."""
+    """What people want. The operator never writes it."""
 
     replicas: Annotated[int, Field(ge=1, le=1000)]
+    """Pods of the memory service."""
     image: Annotated[str, StringConstraints(max_length=512)] = ""
-    """Empty: the operator's own release."""
+    """The runtime's image; empty: the operator's own release."""
     qdrant: Qdrant
+    """The vector store."""
     redis: Redis | None = None
+    """The cache that the pods share; left out: each pod caches by itself."""
     embedder: Embedder
+    """Turns texts into vectors: anything that speaks OpenAI's /embeddings."""
     auth: Auth
+    """Who may call the API: exactly one of apiKeysSecretRef and disabled: true."""
     features: FeaturesSpec = FeaturesSpec()
+    """The flags. A change is tried on a few warm pods, judged, and promoted or taken back."""
     rollout: RolloutSpec = RolloutSpec()
+    """How a changed flag reaches all pods."""
     template: Template = Template()
+    """Overrides of the runtime's pods."""
 
 
 class Metadata(BaseModel):
@@ -267,7 +225,7 @@ class Metadata(BaseModel):
 
 
 class MemoryStack(Model):
-    """One object as the API server, or a file, holds it; its status travels apart (`api.status`)."""
+    """An AI agent's memory service, and the flags that tune it: each change is tried on a few warm pods and judged."""
 
     api_version: Literal["memorystack.dev/v1alpha1"] = API_VERSION
     kind: Literal["MemoryStack"] = KIND

@@ -22,6 +22,7 @@ VERBS: Final = {
     "demo": ("demo:demo", "See a good flag promoted and a bad one taken back."),
     "demo-interference": ("demo_interference:demo_interference", "See a sick environment told from a harmful flag."),
     "validate": ("validate:validate", "Check a file."),
+    "crd": ("crd:crd", "Print the CustomResourceDefinition."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
 }
 """Verb -> module:command, and its line in the overview. Importing all of them would cost every call half a second."""

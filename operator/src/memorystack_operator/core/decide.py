@@ -15,6 +15,7 @@ from memorystack_operator.core.conditions import conditions_of, phase_of
 from memorystack_operator.core.decision import Decision
 from memorystack_operator.core.guards import next_move
 from memorystack_operator.core.observe import Observations
+from memorystack_operator.core.progress import progress_of
 from memorystack_operator.core.render import render, template_revision
 from memorystack_operator.core.rollout import carry_out
 from memorystack_operator.core.situation import Outcome, Situation
@@ -70,6 +71,7 @@ def _described(situation: Situation, status: Status, outcome: Outcome) -> Status
             "observed_generation": situation.stack.metadata.generation,
             "phase": phase_of(status, outcome, situation),
             "message": outcome.message,
+            "progress": progress_of(status),
             "conditions": conditions_of(status, outcome, situation),
             "replicas": len(situation.seen.pods),
             "selector": ",".join(f"{key}={value}" for key, value in labels.items()),

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from memorystack_runtime.contract import LADDER_MS, Counters
+from collections.abc import Iterable
 
-__all__ = ["quantile_ms"]
+from memorystack_runtime.contract import LADDER_MS, Counters, EvidenceReport, Operation
+
+__all__ = ["quantile_ms", "total_of"]
+
+
+def total_of(reports: Iterable[EvidenceReport | None], operation: Operation, revision: str) -> Counters:
+    """What all these processes have counted of one operation under one flags revision; unread ones count nothing."""
+    found = [
+        c.operations[operation]
+        for r in reports
+        if r
+        for c in r.counters
+        if c.flags == revision and operation in c.operations
+    ]
+    over = [sum(c.over[i] for c in found) for i in range(len(LADDER_MS))]
+    return Counters(requests=sum(c.requests for c in found), bad=sum(c.bad for c in found), over=tuple(over))
 
 
 def quantile_ms(counters: Counters, q: float = 0.95) -> float | None:

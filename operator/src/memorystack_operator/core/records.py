@@ -5,9 +5,11 @@ from __future__ import annotations
 from memorystack_operator.api.spec import Spec
 from memorystack_operator.api.status import ArmCounts, RolloutRecord, SwitchbackResult
 from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.limits import limits_of, switchback_level
 from memorystack_operator.core.situation import Outcome, Situation
 from memorystack_operator.core.switchback import Switchback
+from memorystack_runtime.contract import Operation
 
 __all__ = ["counts_of", "record_of", "result_of"]
 
@@ -56,7 +58,7 @@ def counts_of(situation: Situation) -> dict[str, ArmCounts]:
     return {name: _counts(situation, name, evidence) for name, evidence in situation.rollout.evidence.items()}
 
 
-def _counts(situation: Situation, name: str, evidence: Evidence) -> ArmCounts:
+def _counts(situation: Situation, name: Operation, evidence: Evidence) -> ArmCounts:
     findings = evidence.findings(*limits_of(situation.spec))
     questions = {
         "over": findings.over,
@@ -67,6 +69,7 @@ def _counts(situation: Situation, name: str, evidence: Evidence) -> ArmCounts:
     }
     calibration = situation.rollout.calibration
     prior = next((p for n, p in calibration.operations.items() if n == name), None) if calibration else None
+    served = total_of((p.evidence for p in situation.canary), name, situation.rollout.revision)
     return ArmCounts(
         canary_requests=evidence.canary_requests,
         canary_bad=evidence.canary_bad,
@@ -77,5 +80,6 @@ def _counts(situation: Situation, name: str, evidence: Evidence) -> ArmCounts:
         phi_rel=evidence.effect.phi_rel,
         phi_abs=evidence.effect.phi_abs,
         over_budget_before=bool(prior and prior.over_budget_before),
+        canary_p95_ms=quantile_ms(served),
         share_before=prior.share if prior else 0.0,
     )

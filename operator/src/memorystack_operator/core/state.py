@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated, Final
 
+from pydantic import BaseModel, Field
+
+from memorystack_operator.api.cel import listed
 from memorystack_operator.api.status import (
     Condition,
     Model,
     Phase,
+    Progress,
     Rejection,
     RolloutRecord,
     Stable,
@@ -22,7 +27,7 @@ from memorystack_operator.core.evidence import Evidence
 from memorystack_operator.core.switchback import Switchback
 from memorystack_runtime.contract import Features, Operation
 
-__all__ = ["PlannedStep", "Recovery", "RolloutState", "RolloutStatus", "Settling", "Status"]
+__all__ = ["ENGINE_RECORDS", "PlannedStep", "Recovery", "RolloutState", "RolloutStatus", "Settling", "Status"]
 
 
 class RolloutState(StrEnum):
@@ -44,7 +49,9 @@ class PlannedStep(Model):
     """One step as it was in the spec when the stage began; weight 0 is `pause: {}`."""
 
     weight: int
+    """Percentage of the pods."""
     min_seconds: float = 0.0
+    """Least time of the step in seconds."""
 
     @property
     def pause(self) -> bool:
@@ -64,16 +71,23 @@ class RolloutStatus(Model):
     """The stage under way."""
 
     id: str
+    """Id of the stage."""
     stage: str
+    """The flag that is tried."""
     value: str
+    """Its value as canonical JSON."""
     target: Features
+    """All flags as the canary pods get them."""
     revision: str
     """Flags revision of `target`."""
     budgets: str
     """Budgets revision that the evidence counts by."""
     state: RolloutState = RolloutState.CALIBRATING
+    """Where it stands."""
     plan: tuple[PlannedStep, ...] = ()
+    """The steps, as they will be walked."""
     step: int = 0
+    """Which of them is under way, from 0."""
     stages: tuple[str, ...] = ()
     """Names of this and the following stages."""
     pods: tuple[str, ...] = ()
@@ -81,30 +95,51 @@ class RolloutStatus(Model):
     restarts: dict[str, int] = {}
     """Restarts of each pod at the flip."""
     changed_at: datetime
+    """When the change was first seen in the spec."""
     started_at: datetime
+    """When the stage began."""
     state_since: datetime
+    """Since when it stands there."""
     flipped_at: datetime | None = None
+    """When the flag was put on the canary pods."""
     applied_at: datetime | None = None
     """Since when every canary pod has confirmed the flags; None: not now."""
     first_canary_request_at: datetime | None = None
+    """When a canary pod served its first request under the flag."""
     last_traffic_at: datetime | None = None
+    """When both arms served requests last."""
     last_tick: datetime | None = None
+    """When the clocks below were last read."""
     step_seconds: float = 0.0
+    """Seconds of the step that count: with traffic, evidence and no pause."""
     stage_seconds: float = 0.0
+    """Seconds of the stage that count."""
     blind_since: datetime | None = None
+    """Since when the pods cannot be read; left out: they can."""
     withdrawals: int = 0
+    """How often the flag was taken back without a verdict."""
     withdrawn_reason: str = ""
+    """Why it was last taken back without a verdict."""
     withdrawn_operation: str = ""
+    """Operation that showed it."""
     recovery: tuple[Recovery, ...] = ()
+    """Whether the environment recovers, in slices of a few seconds."""
     switchback: Switchback | None = None
     """The one under way, or the last."""
     calibration: Calibration | None = None
+    """What was known of each operation before the flip."""
     evidence: dict[Operation, Evidence] = {}
+    """Operation -> its sequential test."""
     failures: Evidence | None = None
+    """The test of failed requests."""
     over_since: dict[Operation, datetime] = {}
+    """Operation -> since when its canary looks over budget."""
     baselines: tuple[Baseline, ...] = ()
+    """Each pod's counters as they were last read."""
     reason: str = ""
+    """What it waits for or does, as one word of a closed list."""
     message: str = ""
+    """The same as a sentence."""
     note: str = ""
     """What was decided about the plan, as steps that were merged."""
 
@@ -122,26 +157,40 @@ class Settling(Model):
     record: str
     """Id of its line in the history."""
     since: datetime
+    """Since when."""
 
 
 class Status(Model):
     """All that is on record of one stack."""
 
     observed_generation: int = -1
+    """Generation of the spec that this status speaks of; -1: nobody has looked yet."""
     phase: Phase = Phase.PENDING
+    """Where the stack stands, in one word."""
     message: str = ""
-    conditions: tuple[Condition, ...] = ()
+    """The same as a sentence."""
+    progress: Progress = Progress()
+    """The printer columns."""
+    conditions: Annotated[tuple[Condition, ...], Field(json_schema_extra=listed("map", "type"))] = ()
+    """Ready, RolloutHealthy and MetricsAvailable; Reconciling and Stalled only while they are true."""
     stable: Stable | None = None
+    """What serves every pod outside the canary."""
     rollout: RolloutStatus | None = None
+    """The stage under way."""
     settling: Settling | None = None
+    """A stage has ended, and its flags are on their way to every pod."""
     rejected: tuple[Rejection, ...] = ()
+    """Flags that are not tried again until their value leaves the spec, or memorystack retry."""
     history: tuple[RolloutRecord, ...] = ()
+    """The last ten stages, oldest first."""
     calibration: Calibration | None = None
     """The last one that was frozen: its design effects serve a while after a promotion."""
     paused: bool = False
     """By the action `pause`."""
     last_action: str = ""
+    """The last action that was acknowledged, as verb@id."""
     last_action_result: str = ""
+    """What came of it."""
     wanted: str = ""
     """Revision of the flags in the spec."""
     changed_at: datetime | None = None
@@ -149,5 +198,12 @@ class Status(Model):
     not_judged: str = ""
     """Why the last change was not judged."""
     persisted_at: datetime | None = None
+    """When this was written."""
     replicas: int = 0
+    """Pods that were seen."""
     selector: str = ""
+    """Label selector of the pods, for kubectl scale and autoscalers."""
+
+
+ENGINE_RECORDS: Final = frozenset[type[BaseModel]]({Baseline, Calibration, Evidence, Recovery, Switchback})
+"""Parts of the status that are the engine's own: the resource's definition keeps them and tells none of their fields."""

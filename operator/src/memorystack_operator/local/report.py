@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from memorystack_operator.core import Status
-from memorystack_operator.core.latency import quantile_ms
+from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.limits import limits_of
 from memorystack_operator.local.machine import Headroom
 from memorystack_operator.local.source import Source
 from memorystack_operator.local.supervisor import LocalPod
-from memorystack_runtime.contract import LADDER_MS, Counters, EvidenceReport, Operation
+from memorystack_runtime.contract import EvidenceReport
 
 __all__ = ["ArmView", "EventLine", "PodView", "Question", "Report", "make_report", "read_events", "read_report"]
 
@@ -152,7 +152,7 @@ def _arms(source: Source, status: Status, reports: Mapping[str, EvidenceReport |
     made = []
     for operation, budget in budgets.p95_ms.items():
         for arm, revision in revisions.items():
-            total = _total(reports, operation, revision)
+            total = total_of(reports.values(), operation, revision)
             made.append(
                 ArmView(
                     operation=operation,
@@ -164,18 +164,6 @@ def _arms(source: Source, status: Status, reports: Mapping[str, EvidenceReport |
                 )
             )
     return tuple(made)
-
-
-def _total(reports: Mapping[str, EvidenceReport | None], operation: Operation, revision: str) -> Counters:
-    found = [
-        c.operations[operation]
-        for r in reports.values()
-        if r
-        for c in r.counters
-        if c.flags == revision and operation in c.operations
-    ]
-    over = [sum(c.over[i] for c in found) for i in range(len(LADDER_MS))]
-    return Counters(requests=sum(c.requests for c in found), bad=sum(c.bad for c in found), over=tuple(over))
 
 
 def _share(status: Status) -> float:

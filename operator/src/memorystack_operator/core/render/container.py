@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from memorystack_operator.api.spec import MemoryStack, SecretKeyRef
+from memorystack_operator.api.fields import SecretKeyRef
+from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.render.names import CONFIG_FOLDER, INTERNAL_PORT, PORT
 from memorystack_operator.core.render.volumes import CA_FOLDER, KEYS_FOLDER, mounts
 from memorystack_runtime.contract import CONFIG_DIR_VARIABLE
