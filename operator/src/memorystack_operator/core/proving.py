@@ -1,0 +1,168 @@
+"""Promotion under bursts: flags go on and off in pairs of windows until two keys say that the budget will be kept.
+
+The noise of the whole stack hides the canary's own share, but not what the flag changes: neither against the others at
+the same time (key 1, its own harm), nor against itself a moment ago (key 2, harm to a shared part). Both are proved to
+be smaller than the room that the stack's past leaves below its budget (verdict.md 10). It assumes that the flag's effect
+on shared parts ends with the request: a harm that outlasts the windows without the flag cannot be seen here.
+
+Knows: counts of pairs and bets on them. Must not know: pods, leases, or what follows from the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from math import log
+from typing import ClassVar, Final, Self
+
+from memorystack_operator.core.bets import log_mean_exp, log_sum_exp
+from memorystack_operator.core.evidence import Finding, Read, Tally, Value
+from memorystack_operator.core.noncentral import log_partition
+from memorystack_operator.core.pairs import SHORT, Lengths, Mark, Pairs
+from memorystack_operator.core.room import Room
+from memorystack_operator.core.switchback import staked
+from memorystack_runtime.contract import Operation
+
+__all__ = ["GUESSES", "Proof", "Proving", "combined", "deviation", "own_gains"]
+
+GUESSES: Final = (-0.3, 0.0, 0.4)
+"""Fractions of log g at which key 1 bets that the canary stands against the others: a bit better, alike, a bit worse."""
+KEYS: Final = 2 / 3
+"""Share of the stake that lies on the two keys; the rest lies on what `Plain` would need."""
+Three = tuple[float, float, float]
+
+
+class Proof(Value):
+    """The two keys of one operation."""
+
+    room: Room
+    own_room: float
+    """log of what the canary's odds may be against the others': g, times what its pods were better by before (<= 1)."""
+    phi_rel: float
+    own: Three = (0.0, 0.0, 0.0)
+    """Key 1: logarithms of three products of likelihood ratios, one for each guess."""
+    shared: Three = (0.0, 0.0, 0.0)
+    """Key 2: logarithms of three wealths, one for each bet."""
+    within: int = 0
+    """Pairs in which the odds rose by less than g."""
+    first_requests: int = 0
+    first_bad: int = 0
+    requests: int = 0
+    bad: int = 0
+    """Both arms together, in the first window of the pair under way and in the one under way."""
+
+    @classmethod
+    def begin(cls, room: Room, phi_rel: float, mirrored_margin: float = 1.0) -> Self:
+        """With nothing bet yet; `mirrored_margin` as in `DesignEffect`."""
+        own_room = room.log_ratio + log(mirrored_margin)
+        return cls(room=room, own_room=round(own_room, 6), phi_rel=phi_rel)
+
+    @property
+    def usable(self) -> bool:
+        """Room is left on both sides."""
+        return self.room.usable and self.own_room > 0
+
+    @property
+    def own_log_e(self) -> float:
+        """Evidence that the canary's own harm is smaller than the room."""
+        return log_mean_exp(self.own)
+
+    @property
+    def shared_log_e(self) -> float:
+        """Evidence that the harm to both arms is."""
+        return log_mean_exp(self.shared)
+
+    def finding(self, within: float, beta: float) -> Finding:
+        """Together with Plain's log e `within`, against 1 / `beta`."""
+        return Finding(combined(within, self.own_log_e, self.shared_log_e), log(1 / beta))
+
+    def counted(self, read: Read, *, on: bool) -> Self:
+        """With one more reading inside a window; key 1 counts where the flags are on."""
+        both = read.canary + read.stable
+        grown = {"requests": self.requests + both.requests, "bad": self.bad + both.bad}
+        if not on:
+            return self.model_copy(update=grown)
+        gains = own_gains(read, self.own_room)
+        own = tuple(old + gain / self.phi_rel for old, gain in zip(self.own, gains, strict=True))
+        return self.model_copy(update={**grown, "own": own})
+
+    def turned(self) -> Self:
+        """The first window of a pair is over."""
+        return self.model_copy(update={"first_requests": self.requests, "first_bad": self.bad, "requests": 0, "bad": 0})
+
+    def paired(self, *, first_on: bool) -> Self:
+        """Both windows are over: key 2 bets on their difference."""
+        one, other = Tally(self.first_requests, self.first_bad), Tally(self.requests, self.bad)
+        on, off = (one, other) if first_on else (other, one)
+        won = deviation(on, off, self.room.log_ratio) > 0
+        return self.cleared().model_copy(update={"shared": staked(self.shared, won=won), "within": self.within + won})
+
+    def cleared(self) -> Self:
+        """Without the windows under way."""
+        return self.model_copy(update={"first_requests": 0, "first_bad": 0, "requests": 0, "bad": 0})
+
+
+class Proving(Pairs):
+    """State of one step's proof; `number` is the step."""
+
+    lengths: ClassVar[Lengths] = SHORT
+
+    proofs: dict[Operation, Proof]
+    pairs: int = 0
+    """Whole ones."""
+
+    def after(self, reads: Mapping[Operation, Read], now: datetime, *, fit: bool, in_place: bool, epoch: int) -> Self:
+        """After one reading of all operations, whose counts are those since the reading before; see `Pairs.moved`."""
+        plan, on = self.plan, self.on
+        moved, mark = self.moved(now, fit=fit, in_place=in_place, epoch=epoch)
+        if mark is Mark.IDLE:
+            return moved
+        if mark is Mark.DROPPED:
+            return moved._with({name: proof.cleared() for name, proof in self.proofs.items()})
+        proofs = {name: proof.counted(reads[name], on=on) for name, proof in self.proofs.items()}
+        if mark is Mark.TURNED:
+            proofs = {name: proof.turned() for name, proof in proofs.items()}
+        if mark is Mark.PAIRED:
+            proofs = {name: proof.paired(first_on=plan.first_on) for name, proof in proofs.items()}
+        return moved._with(proofs, self.pairs + (mark is Mark.PAIRED))
+
+    def again(self, now: datetime, epoch: int) -> Self:
+        """The step goes on after an interruption: what was bet is kept, the pair under way is not."""
+        fresh = self._begin(now, epoch, {"pair": self.pair + 1, "waiting": False})
+        return fresh._with({name: proof.cleared() for name, proof in self.proofs.items()})
+
+    def _with(self, proofs: Mapping[Operation, Proof], pairs: int | None = None) -> Self:
+        return self.model_copy(update={"proofs": proofs, "pairs": self.pairs if pairs is None else pairs})
+
+
+def combined(within: float, own: float, shared: float) -> float:
+    """log of E_ok / 3 + 2/3 min(key 1, key 2): a mean of e-values is one, and both keys must be turned."""
+    return log_sum_exp((log(1 - KEYS) + within, log(KEYS) + min(own, shared)))
+
+
+def own_gains(read: Read, own_room: float) -> Three:
+    """Log likelihood ratios of the three guesses against odds of exp(`own_room`) times the others', not tempered yet.
+
+    Of the K bad requests in both arms x fell on the canary. The ratio falls in x, so it is a fair bet against any larger
+    odds too.
+    """
+    canary, stable = read.canary, read.stable
+    bad = canary.bad + stable.bad
+    if not (bad and canary.requests and stable.requests):
+        return 0.0, 0.0, 0.0
+
+    def log_z(log_odds: float) -> float:
+        return log_partition(canary.requests, stable.requests, bad, log_odds)
+
+    null = log_z(own_room)
+    low, middle, high = (canary.bad * (f - 1) * own_room + null - log_z(f * own_room) for f in GUESSES)
+    return low, middle, high
+
+
+def deviation(on: Tally, off: Tally, log_room: float) -> float:
+    """By how much less than the room the log odds rose with the flags on; negative: by more."""
+    return log_room - (_log_odds(on) - _log_odds(off))
+
+
+def _log_odds(tally: Tally) -> float:
+    return log((tally.bad + 0.5) / (tally.requests - tally.bad + 0.5))
