@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,11 +69,42 @@ def test_requests_of_other_revisions_do_not_count():
         assert increment.operations["store"].canary == Tally()
 
 
-def test_an_unread_pod_keeps_its_baseline():
+def test_an_unread_pod_keeps_its_baseline_and_its_next_counts_are_late():
+    """What it served in two intervals is not compared with what the others served in one."""
     _, baselines = advance((), [pod("a", "canary", "new", 10), pod("b", "stable", "old", 10)], WINDOW)
     _, later = advance(baselines, [pod("b", "stable", "old", 15)], WINDOW)
-    increment, _ = advance(later, [pod("a", "canary", "new", 40), pod("b", "stable", "old", 15)], WINDOW)
-    assert increment.operations["store"].canary == Tally(30, 0)
+    increment, after = advance(later, [pod("a", "canary", "new", 40, 3), pod("b", "stable", "old", 20)], WINDOW)
+    read = increment.operations["store"]
+    assert (read.canary, read.stable, read.late_canary) == (Tally(), Tally(5, 0), Tally(30, 3))
+    assert read.late
+    increment, _ = advance(after, [pod("a", "canary", "new", 50, 3), pod("b", "stable", "old", 25)], WINDOW)
+    assert increment.operations["store"] == Read(Tally(10, 0), Tally(5, 0))
+
+
+def test_when_no_pod_was_read_all_tell_of_the_same_time_afterwards():
+    _, baselines = advance((), [pod("a", "canary", "new", 10), pod("b", "stable", "old", 10)], WINDOW)
+    _, later = advance(baselines, [], WINDOW)
+    increment, _ = advance(later, [pod("a", "canary", "new", 40), pod("b", "stable", "old", 50)], WINDOW)
+    assert increment.operations["store"] == Read(Tally(30, 0), Tally(40, 0))
+
+
+def test_a_pod_that_is_gone_is_forgotten():
+    _, baselines = advance((), [pod("a", "canary", "new", 10), pod("b", "stable", "old", 10)], WINDOW)
+    _, later = advance(baselines, [pod("b", "stable", "old", 15)], replace(WINDOW, present={"b"}))
+    assert [b.uid for b in later] == ["b"]
+
+
+def test_a_request_that_fails_long_after_it_was_counted_as_slow_is_never_more_than_there_were():
+    _, baselines = advance((), [pod("a", "canary", "new", 10, 10, 0)], WINDOW)
+    increment, _ = advance(baselines, [pod("a", "canary", "new", 12, 12, 8)], WINDOW)
+    assert increment.failures.canary == Tally(2, 2)
+
+
+def test_baselines_are_small_and_those_of_an_older_release_are_read():
+    _, baselines = advance((), [pod("a", "canary", "new", 10, 3, 1)], WINDOW)
+    assert baselines[0].model_dump_json(by_alias=True) == '{"uid":"a","at":1.0,"flags":"new","n":{"store":[10,3,1]}}'
+    old = '{"uid":"a","startedAt":1.0,"flags":"new","operations":{"store":{"requests":10,"bad":3,"failed":1}}}'
+    assert Baseline.model_validate_json(old) == baselines[0]
 
 
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=12), st.integers(0, 11))

@@ -11,7 +11,7 @@ from memorystack_operator.core import dispersion
 from memorystack_operator.core.calibration import ASSUMED_PHI, Calibration, calibrate
 from memorystack_operator.core.chi_square import cdf, lower_decile
 from memorystack_operator.core.evidence import DesignEffect
-from memorystack_operator.core.history import cut
+from memorystack_operator.core.history import Scope, cut
 from memorystack_runtime.contract import LADDER_MS, Counters, EvidenceReport, RevisionCounters, Snapshot
 
 NOW = 30_000.0
@@ -196,10 +196,10 @@ def test_all_bad_gives_no_division_by_nothing():
 
 def test_blocks_of_other_revisions_and_half_known_blocks_do_not_count():
     whole = reports(alike(6))
-    assert len(cut(whole, "store", "old", NOW).blocks) == 6
-    assert cut(whole, "store", "new", NOW).blocks == ()
+    assert len(cut(whole, Scope("store", "old", NOW, 250)).blocks) == 6
+    assert cut(whole, Scope("store", "new", NOW, 250)).blocks == ()
     short = [whole[0], whole[1], whole[2].model_copy(update={"ring": whole[2].ring[3:]})]
-    assert len(cut(short, "store", "old", NOW).blocks) == 3
+    assert len(cut(short, Scope("store", "old", NOW, 250)).blocks) == 3
 
 
 def wandering(blocks: int, tau: float, seed: int) -> dict[str, list[tuple[int, int, int]]]:

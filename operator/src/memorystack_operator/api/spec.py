@@ -128,6 +128,8 @@ class Analysis(Model):
     """Strict spares a canary that is over budget in a burst only, and finds a bad one later."""
     require: Literal["WithinBudget", "Better"] = "WithinBudget"
     """Better rejects a flag that keeps the budget and is proved worse than what it replaces."""
+    promotion: Literal["Plain", "Paired"] = "Plain"
+    """Paired decides sooner under bursts, for flags whose effect on shared parts ends with the request."""
     interval: Interval = timedelta(seconds=5)
     """How often the pods are read once the canary has 500 requests; before that each second."""
     timeout: Timeout = timedelta(minutes=30)

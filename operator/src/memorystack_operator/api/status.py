@@ -19,6 +19,8 @@ __all__ = [
     "EventReason",
     "Phase",
     "Progress",
+    "ProofResult",
+    "ProvingResult",
     "Rejection",
     "RolloutRecord",
     "Stable",
@@ -43,6 +45,7 @@ class Phase(StrEnum):
     WAITING = "Waiting"
     WITHDRAWN = "Withdrawn"
     SWITCHBACK = "Switchback"
+    PROVING = "Proving"
     SETTLING = "Settling"
     REJECTED = "Rejected"
     HELD = "Held"
@@ -61,6 +64,7 @@ class EventReason(StrEnum):
     ROLLED_BACK = "RolledBack"
     WITHDRAWN = "FlagsWithdrawn"
     SWITCHBACK_STARTED = "SwitchbackStarted"
+    PROVING_STARTED = "ProvingStarted"
     RESUMED = "Resumed"
     PAUSED = "Paused"
     ABORTED = "Aborted"
@@ -181,6 +185,40 @@ class SwitchbackResult(Model):
     """Natural logarithms, as in ArmCounts."""
 
 
+class ProofResult(Model):
+    """What pairs of on and off windows showed of one operation (`promotion: Paired`)."""
+
+    limit: float
+    """U: upper 95 % limit of the stack's long-run share of bad requests, without the flag."""
+    hours: float
+    """Of history that it comes from."""
+    room: float
+    """g: what the odds of a bad request may be multiplied by before the budget is broken."""
+    own_log_e: float
+    """Evidence that the canary's own harm is smaller than that."""
+    shared_log_e: float
+    """Evidence that the harm to both arms is."""
+    log_e: float
+    """Both keys together with Plain's evidence."""
+    needed: float
+    """Natural logarithms, as in ArmCounts."""
+
+
+class ProvingResult(Model):
+    """How far a step was proved in pairs."""
+
+    decided: bool
+    """The promotion rests on it: some operation was not proved within its budget by its own counts."""
+    step: int
+    """Which one, from 1."""
+    pairs: int
+    """Whole ones."""
+    discarded: int
+    """Pairs that did not count, as a reading came late or the operator restarted."""
+    operations: dict[str, ProofResult] = {}
+    """Operation -> its keys."""
+
+
 class RolloutRecord(Model):
     """One line of the history: how a stage ended, and when what happened."""
 
@@ -214,5 +252,7 @@ class RolloutRecord(Model):
     """How often the flag was taken back without a verdict."""
     switchback: SwitchbackResult | None = None
     """The last one, where there was any."""
+    proving: ProvingResult | None = None
+    """The last step's, where there was any."""
     worse_than_stable: bool = False
     """It was promoted within its budget, and is proved worse than what it replaced."""

@@ -9,10 +9,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from memorystack_operator.core.arms import Baseline, Increment, PodCounts, Window, advance
+from memorystack_operator.core.calibration import room_of
 from memorystack_operator.core.canary import choose
-from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.evidence import Evidence, Tally
+from memorystack_operator.core.history import Scope
 from memorystack_operator.core.limits import limits_of
 from memorystack_operator.core.observe import PodSeen
+from memorystack_operator.core.proving import Proving
+from memorystack_operator.core.qualifying import rooms_wanted
 from memorystack_operator.core.situation import Situation
 from memorystack_operator.core.state import Recovery, RolloutState, RolloutStatus
 from memorystack_operator.core.switchback import Switchback
@@ -38,7 +42,9 @@ def account(situation: Situation) -> RolloutStatus:
         return rollout.model_copy(update={"last_tick": situation.now})
     if rollout.switchback and rollout.state is RolloutState.SWITCHBACK:
         return _switch(situation, rollout, rollout.switchback, same_pods=same_pods)
-    return _count(situation, rollout)
+    if rollout.proving and rollout.state is RolloutState.PROVING:
+        return _prove(situation, rollout, rollout.proving, same_pods=same_pods)
+    return _looked_back(situation, _count(situation, rollout))
 
 
 def readable(situation: Situation) -> bool:
@@ -85,17 +91,56 @@ def _switch(situation: Situation, rollout: RolloutStatus, test: Switchback, *, s
     """One reading of a switchback: the canary pods' requests count under the flags in force in this window."""
     revision = rollout.revision if test.on else situation.stable.revision
     increment, baselines = _read(situation, rollout, canary=True, revision=revision)
-    fit = (
-        same_pods
-        and len(rollout.pods) == situation.wanted_canaries
-        and readable(situation)
-        and situation.seen.settled
-        and not situation.paused
-    )
-    in_place = all(p.evidence and p.evidence.flags == revision for p in situation.canary)
     read = increment.operations[test.operation]
-    after = test.after(read, situation.now, fit=fit, in_place=in_place, epoch=situation.seen.epoch)
+    after = test.after(
+        read,
+        situation.now,
+        fit=same_pods and _fit(situation, rollout),
+        in_place=_in_place(situation, revision) and not read.late,
+        epoch=situation.seen.epoch,
+    )
     return rollout.model_copy(update={"switchback": after, "baselines": baselines, "last_tick": situation.now})
+
+
+def _prove(situation: Situation, rollout: RolloutStatus, test: Proving, *, same_pods: bool) -> RolloutStatus:
+    """One reading of a proof: what the canary pods serve with the flags on is evidence as ever, the rest is the pairs'."""
+    revision = rollout.revision if test.on else situation.stable.revision
+    increment, baselines = _read(situation, rollout, canary=True, revision=revision)
+    late = any(read.late for read in increment.operations.values())
+    after = test.after(
+        increment.operations,
+        situation.now,
+        fit=same_pods and _fit(situation, rollout),
+        in_place=_in_place(situation, revision) and not late,
+        epoch=situation.seen.epoch,
+    )
+    rollout = rollout.model_copy(update={"proving": after, "baselines": baselines})
+    return _judge_counts(situation, rollout, increment) if test.on else _clocks(situation, rollout, increment)
+
+
+def _fit(situation: Situation, rollout: RolloutStatus) -> bool:
+    """The world can be measured in windows at all."""
+    complete = len(rollout.pods) == situation.wanted_canaries and readable(situation)
+    return complete and situation.seen.settled and not situation.paused
+
+
+def _in_place(situation: Situation, revision: str) -> bool:
+    return all(p.evidence and p.evidence.flags == revision for p in situation.canary)
+
+
+def _looked_back(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
+    """What the pods' histories leave for the flag to spoil, when they were read again."""
+    reports = [p.evidence for p in situation.seen.pods if p.evidence and p.ready]
+    told = any(r.ring or r.long_ring for r in reports)
+    if not told or rollout.calibration is None or not rooms_wanted(rollout, situation.spec, situation.now):
+        return rollout
+    budgets, priors = situation.spec.rollout.wire_budgets().p95_ms, rollout.calibration.operations
+    now, since = situation.now.timestamp(), situation.promoted_at
+    rooms = {
+        name: room_of(reports, Scope(name, situation.stable.revision, now, budgets[name], since), prior.effect.phi_abs)
+        for name, prior in priors.items()
+    }
+    return rollout.model_copy(update={"rooms": rooms, "rooms_at": situation.now})
 
 
 def _read(
@@ -106,6 +151,7 @@ def _read(
         stable=situation.stable.revision,
         budgets=rollout.budgets,
         since=(rollout.flipped_at or situation.now).timestamp(),
+        present={uid for p in situation.seen.pods for uid in (p.uid, p.evidence.uid if p.evidence else p.uid)},
     )
     pods = [p for p in (*situation.canary, *situation.others) if p.evidence]
     counts = [_counts(p, canary=canary and p.name in rollout.pods) for p in pods]
@@ -132,8 +178,9 @@ def _recover(situation: Situation, rollout: RolloutStatus, increment: Increment)
     """The last minute of the withdrawn operation, all pods together."""
     recent = tuple(r for r in rollout.recovery if situation.since(r.at) <= RECOVERY)
     read = next((r for name, r in increment.operations.items() if name == rollout.withdrawn_operation), None)
-    if read and read.stable.requests:
-        recent = (*recent, Recovery(at=situation.now, requests=read.stable.requests, bad=read.stable.bad))
+    served = read.stable + read.late_stable if read else Tally()
+    if served.requests:
+        recent = (*recent, Recovery(at=situation.now, requests=served.requests, bad=served.bad))
     return rollout.model_copy(update={"recovery": _thin(recent), "last_tick": situation.now})
 
 
@@ -152,28 +199,39 @@ def _thin(recent: tuple[Recovery, ...]) -> tuple[Recovery, ...]:
 def _judge_counts(situation: Situation, rollout: RolloutStatus, increment: Increment) -> RolloutStatus:
     evidence = {name: e.add(increment.operations[name]) for name, e in rollout.evidence.items()}
     failures = rollout.failures.add(increment.failures) if rollout.failures else None
-    served = increment.failures.canary.requests
-    traffic = situation.now if served else rollout.last_traffic_at
+    served = _served(increment)
+    judged = {
+        "evidence": evidence,
+        "failures": failures,
+        "first_canary_request_at": rollout.first_canary_request_at or (situation.now if served else None),
+        "over_since": _over_since(situation, rollout, evidence),
+    }
+    return _clocks(situation, rollout.model_copy(update=judged), increment)
+
+
+def _clocks(situation: Situation, rollout: RolloutStatus, increment: Increment) -> RolloutStatus:
+    traffic = situation.now if _served(increment) else rollout.last_traffic_at
     tick = _tick(situation, rollout, traffic)
     return rollout.model_copy(
         update={
-            "evidence": evidence,
-            "failures": failures,
-            "first_canary_request_at": rollout.first_canary_request_at or (situation.now if served else None),
             "last_traffic_at": traffic,
             "last_tick": situation.now,
             "step_seconds": rollout.step_seconds + tick,
             "stage_seconds": rollout.stage_seconds + (0.0 if situation.planned.pause else tick),
-            "over_since": _over_since(situation, rollout, evidence),
         }
     )
 
 
+def _served(increment: Increment) -> int:
+    return increment.failures.canary.requests + increment.failures.late_canary.requests
+
+
 def _tick(situation: Situation, rollout: RolloutStatus, traffic: datetime | None) -> float:
     """Seconds to add to the clocks: they run only with traffic, readable pods, all canaries in place and no pause."""
+    in_windows = rollout.state is RolloutState.PROVING and rollout.proving is not None and not rollout.proving.waiting
     runs = (
         rollout.last_tick is not None
-        and rollout.applied_at is not None
+        and (rollout.applied_at is not None or in_windows)
         and rollout.blind_since is None
         and not situation.paused
         and traffic is not None

@@ -5,9 +5,12 @@ Knows: cumulative counters, process starts and revisions. Must not know: tests, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
+
+from pydantic import AliasChoices, Field
 
 from memorystack_operator.core.evidence import Read, Tally, Value
 from memorystack_runtime.contract import OPERATIONS, Operation, RevisionCounters
@@ -17,8 +20,8 @@ __all__ = ["Baseline", "Counts", "Increment", "PodCounts", "Window", "advance"]
 Arm = Literal["canary", "stable"]
 
 
-class Counts(Value):
-    """Cumulative counts of one operation."""
+class Counts(NamedTuple):
+    """Cumulative counts of one operation; three numbers in JSON, as a large stack has hundreds of them in its status."""
 
     requests: int = 0
     bad: int = 0
@@ -29,9 +32,11 @@ class Baseline(Value):
     """What one process had counted under its arm's revision when it was last read."""
 
     uid: str
-    started_at: float
+    started_at: float = Field(alias="at", validation_alias=AliasChoices("at", "startedAt"))
     flags: str
-    operations: dict[Operation, Counts] = {}
+    operations: dict[Operation, Counts] = Field(default={}, alias="n", validation_alias=AliasChoices("n", "operations"))
+    missed: bool = Field(default=False, exclude_if=lambda missed: not missed)
+    """It was not read the last time, so its next counts span more time than those of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,9 @@ class Window:
     since: float
     """Unix seconds at which the stage began: a process born later is counted from its first request."""
 
+    present: Collection[str] | None = None
+    """Uids of all pods there are: what others had counted is forgotten. None: nothing is."""
+
     def revision(self, arm: Arm) -> str:
         """The flags revision whose requests count in that arm."""
         return self.canary if arm == "canary" else self.stable
@@ -70,35 +78,39 @@ class Increment:
 def advance(
     baselines: Sequence[Baseline], pods: Iterable[PodCounts], window: Window
 ) -> tuple[Increment, tuple[Baseline, ...]]:
-    """The increments since `baselines`, and the new baselines (those of unread pods are kept).
+    """The increments since `baselines`, and the new baselines (those of unread pods are kept, and marked as missed).
 
     A pod met for the first time gives a baseline and no increment, unless its process is younger than the stage. A
     process that started again, or a counter that fell, counts from zero.
     """
-    known = {(b.uid, b.flags): b for b in baselines}
-    totals: dict[tuple[Operation, Arm], Counts] = {}
+    known = {(b.uid, b.flags): b for b in baselines if window.present is None or b.uid in window.present}
+    totals: dict[tuple[Operation, Arm, bool], Counts] = {}
+    read = set()
     for pod in pods:
         revision = window.revision(pod.arm)
-        now = Baseline(
-            uid=pod.uid, started_at=pod.started_at, flags=revision, operations=_counted(pod, revision, window.budgets)
-        )
+        operations = _counted(pod, revision, window.budgets)
+        now = Baseline(uid=pod.uid, started_at=pod.started_at, flags=revision, operations=operations)
         before = known.get((pod.uid, revision))
         known[pod.uid, revision] = now
+        read.add(pod.uid)
         if before is None and pod.started_at < window.since:
             continue
+        late = before is not None and before.missed
         for operation, added in _added(before, now).items():
-            key = (operation, pod.arm)
+            key = (operation, pod.arm, late)
             totals[key] = _plus(totals.get(key, Counts()), added)
-    return _increment(totals), tuple(known[key] for key in sorted(known))
+    return _increment(totals), tuple(_kept(known[key], read) for key in sorted(known))
+
+
+def _kept(baseline: Baseline, read: Collection[str]) -> Baseline:
+    if not read or baseline.uid in read or baseline.missed:
+        return baseline  # where nobody was read, all will tell of the same stretch of time
+    return baseline.model_copy(update={"missed": True})
 
 
 def _counted(pod: PodCounts, flags: str, budgets: str) -> dict[Operation, Counts]:
     found = (c for c in pod.counters if c.flags == flags and c.budgets == budgets)
-    return {
-        name: Counts(requests=c.requests, bad=c.bad, failed=c.failed)
-        for revision in found
-        for name, c in revision.operations.items()
-    }
+    return {name: Counts(c.requests, c.bad, c.failed) for revision in found for name, c in revision.operations.items()}
 
 
 def _added(before: Baseline | None, now: Baseline) -> dict[Operation, Counts]:
@@ -111,24 +123,26 @@ def _minus(current: Counts, before: Counts | None) -> Counts:
     if before is None or current.requests < before.requests:
         return current
     return Counts(
-        requests=current.requests - before.requests,
-        bad=max(0, current.bad - before.bad),
-        failed=max(0, current.failed - before.failed),
+        current.requests - before.requests, max(0, current.bad - before.bad), max(0, current.failed - before.failed)
     )
 
 
 def _plus(one: Counts, other: Counts) -> Counts:
-    return Counts(requests=one.requests + other.requests, bad=one.bad + other.bad, failed=one.failed + other.failed)
+    return Counts(*(a + b for a, b in zip(one, other, strict=True)))
 
 
-def _increment(totals: Mapping[tuple[Operation, Arm], Counts]) -> Increment:
-    def bad(name: Operation, arm: Arm) -> Tally:
-        counts = totals.get((name, arm), Counts())
+def _increment(totals: Mapping[tuple[Operation, Arm, bool], Counts]) -> Increment:
+    def bad(name: Operation, arm: Arm, late: bool) -> Tally:
+        counts = totals.get((name, arm, late), Counts())
         return Tally(counts.requests, counts.bad)
 
-    def failed(arm: Arm) -> Tally:
-        parts = [counts for (_, side), counts in totals.items() if side == arm]
-        return Tally(sum(c.requests for c in parts), sum(c.failed for c in parts))
+    def failed(arm: Arm, late: bool) -> Tally:
+        parts = [counts for (_, *side), counts in totals.items() if side == [arm, late]]
+        requests = sum(c.requests for c in parts)
+        # A request that ran past its budget was counted then, and may fail later, in a reading without new requests.
+        return Tally(requests, min(requests, sum(c.failed for c in parts)))
 
-    operations = {name: Read(bad(name, "canary"), bad(name, "stable")) for name in OPERATIONS}
-    return Increment(operations, Read(failed("canary"), failed("stable")))
+    def read(of: Callable[[Arm, bool], Tally]) -> Read:
+        return Read(of("canary", False), of("stable", False), of("canary", True), of("stable", True))
+
+    return Increment({name: read(partial(bad, name)) for name in OPERATIONS}, read(failed))

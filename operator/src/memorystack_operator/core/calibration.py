@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 from typing import Final
 
-from memorystack_operator.core.dispersion import MIN_BLOCKS, Dispersion, Edge, column, disperse, edge_of, merge
-from memorystack_operator.core.evidence import P0, DesignEffect, Value
-from memorystack_operator.core.history import History, cut
+from memorystack_operator.core.dispersion import (
+    MIN_BLOCKS,
+    Dispersion,
+    Edge,
+    column,
+    disperse,
+    disperse_long,
+    edge_of,
+    merge,
+)
+from memorystack_operator.core.evidence import P0, DesignEffect, Tally, Value
+from memorystack_operator.core.history import History, Scope, cut, cut_long, seconds_covered
+from memorystack_operator.core.room import Room
 from memorystack_runtime.contract import LADDER_MS, EvidenceReport, Operation
 
-__all__ = ["ASSUMED_PHI", "PATIENCE", "Calibration", "Prior", "calibrate"]
+__all__ = ["ASSUMED_PHI", "PATIENCE", "Calibration", "Prior", "calibrate", "room_of"]
 
 ASSUMED_PHI: Final = 10.0
 PATIENCE: Final = timedelta(minutes=10)
@@ -33,6 +43,8 @@ class Prior(Value):
     """Bad share of all stable pods in the history."""
     requests: int = 0
     blocks: int = 0
+    room: Room = Room()
+    """How much worse a flag may make it, by up to a day of history."""
 
 
 class Calibration(Value):
@@ -53,18 +65,22 @@ def calibrate(
     now: float,
     waited: timedelta,
     previous: Calibration | None = None,
+    since: float = -inf,
 ) -> Calibration:
     """Priors from the pods' rings under the stable revision `flags`.
 
     `budgets` in ms; `chosen` the uids of the pods that will carry the canary; `now` in Unix seconds; `waited` since the
     wait began: after 10 minutes an operation with too little traffic gets the assumed design effect of 10. `previous`
-    is the calibration before the last promotion, whose design effects serve until there are 10 new blocks.
+    is the calibration before the last promotion, whose design effects serve until there are 10 new blocks, and `since`
+    the Unix seconds of that promotion: shares and margins come from the time since only.
     """
     found: dict[Operation, Prior | None] = {}
     for operation, budget in budgets.items():
-        history = cut(reports, operation, flags, now)
+        scope = Scope(operation, flags, now, budget, since)
         old = previous.operations.get(operation) if previous else None
-        found[operation] = _prior(history, budget, chosen, waited, old)
+        prior = _prior(cut(reports, scope), budget, chosen, waited, old)
+        room = room_of(reports, scope, prior.effect.phi_abs) if prior else Room()
+        found[operation] = prior and prior.model_copy(update={"room": room})
     waiting = [name for name, prior in found.items() if prior is None]
     known = {name: prior for name, prior in found.items() if prior is not None}
     phis = [p.effect.phi_rel for p in known.values()]
@@ -76,6 +92,18 @@ def calibrate(
     return Calibration(operations=known, failures=failures, ready=not waiting, message=message)
 
 
+def room_of(reports: Sequence[EvidenceReport], scope: Scope, phi: float) -> Room:
+    """What up to a day of history says of the long-run share at the budget (verdict.md 10).
+
+    `phi` at the rate of all pods together; blocks of ten minutes, where there are ten of them, may show more of it.
+    """
+    history = cut_long(reports, scope)
+    total = history.total()
+    blocks = [column(block, edge_of(total, scope.budget)) for block in history.blocks]
+    slow = disperse_long(blocks, history.totals.keys())
+    return Room.of(Tally(total.requests, total.bad), max(phi, slow), seconds_covered(reports, scope) / 3600)
+
+
 def _prior(
     history: History, budget: int, chosen: Collection[str], waited: timedelta, old: Prior | None
 ) -> Prior | None:
@@ -85,7 +113,7 @@ def _prior(
     blocks = [column(block, edge) for block in history.blocks]
     effect = _effect(disperse(blocks, history.totals.keys()), old, history.rate)
     enough = total.requests >= MIN_REQUESTS_SINCE and len(history.blocks) >= 1
-    silent = total.requests == 0 and waited >= MIN_SINCE
+    silent = total.requests == 0 and waited >= MIN_SINCE and len(history.blocks) >= 1
     if (effect is None or not enough) and not silent and waited < PATIENCE:
         return None
     if effect is None:

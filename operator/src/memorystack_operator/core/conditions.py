@@ -52,6 +52,7 @@ def _of_rollout(status: Status, outcome: Outcome) -> Phase:
         RolloutState.PROGRESSING: Phase.PROGRESSING,
         RolloutState.WITHDRAWN: Phase.WITHDRAWN,
         RolloutState.SWITCHBACK: Phase.SWITCHBACK,
+        RolloutState.PROVING: Phase.PROVING,
         RolloutState.HELD: Phase.HELD,
     }[status.rollout.state]
 

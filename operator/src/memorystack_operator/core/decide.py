@@ -16,6 +16,7 @@ from memorystack_operator.core.decision import Decision
 from memorystack_operator.core.guards import next_move
 from memorystack_operator.core.observe import Observations
 from memorystack_operator.core.progress import progress_of
+from memorystack_operator.core.qualifying import rooms_wanted
 from memorystack_operator.core.render import render, template_revision
 from memorystack_operator.core.rollout import carry_out
 from memorystack_operator.core.situation import Outcome, Situation
@@ -49,7 +50,7 @@ def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime
         pod_flags=_leases(final.rollout, seen.epoch, now),
         events=change.events,
         requeue_after=_requeue(stack, final, now),
-        history=final.rollout is not None and final.rollout.state is RolloutState.CALIBRATING,
+        history=_history_wanted(stack, final.rollout, now),
         persist=persist,
     )
 
@@ -83,7 +84,8 @@ def _landmarks(status: Status) -> tuple[object, ...]:
     """What must be on record before anything is done; running counts and messages are not among it."""
     rollout = status.rollout
     test = rollout.switchback if rollout else None
-    window = (test.number, test.pair, test.second, test.waiting) if test else ()
+    proof = rollout.proving if rollout else None
+    window = (test and test.mark, proof and proof.mark)
     stage = (rollout.id, rollout.state, rollout.step, rollout.pods, rollout.applied_at is None) if rollout else ()
     return (
         status.observed_generation,
@@ -120,15 +122,24 @@ def _leases(rollout: RolloutStatus | None, epoch: int, now: datetime) -> Mapping
     return dict.fromkeys(rollout.pods, lease)
 
 
+def _history_wanted(stack: MemoryStack, rollout: RolloutStatus | None, now: datetime) -> bool:
+    """The rings are by far the largest answer of a pod, so they are read only where something follows from them."""
+    if rollout is None:
+        return False
+    return rollout.state is RolloutState.CALIBRATING or rooms_wanted(rollout, stack.spec, now)
+
+
 def _requeue(stack: MemoryStack, status: Status, now: datetime) -> timedelta:
     rollout = status.rollout
     if rollout is None:
         return timedelta(seconds=0.2) if status.settling else timedelta(seconds=1 if status.phase == "Pending" else 5)
     if rollout.state is RolloutState.CALIBRATING:
         return timedelta(seconds=2)
-    if rollout.state is RolloutState.SWITCHBACK and rollout.switchback:
+    if windows := {RolloutState.SWITCHBACK: rollout.switchback, RolloutState.PROVING: rollout.proving}.get(
+        rollout.state
+    ):
         # Both windows of a pair are equally long only if the readings fall on their ends.
-        return min(timedelta(seconds=1), max(timedelta(seconds=0.05), rollout.switchback.due(now)))
+        return min(timedelta(seconds=1), max(timedelta(seconds=0.05), windows.due(now)))
     if rollout.flags_on and rollout.first_canary_request_at is None:
         return timedelta(seconds=0.2)
     served = max((e.canary_requests for e in rollout.evidence.values()), default=0)

@@ -14,7 +14,18 @@ from memorystack_operator.core.evidence import P0
 from memorystack_operator.core.history import Block, Cell
 from memorystack_runtime.contract import LADDER_MS, RING_SECONDS
 
-__all__ = ["MANY_BLOCKS", "MIN_BLOCKS", "Column", "Dispersion", "Edge", "column", "disperse", "edge_of", "merge"]
+__all__ = [
+    "MANY_BLOCKS",
+    "MIN_BLOCKS",
+    "Column",
+    "Dispersion",
+    "Edge",
+    "column",
+    "disperse",
+    "disperse_long",
+    "edge_of",
+    "merge",
+]
 
 MIN_BLOCKS: Final = 4
 MANY_BLOCKS: Final = 10
@@ -61,6 +72,12 @@ def disperse(blocks: Sequence[Column], pods: Collection[str]) -> Dispersion | No
     )
 
 
+def disperse_long(blocks: Sequence[Column], pods: Collection[str]) -> float:
+    """Upper 90 % limit over time from long blocks; 1 where there are fewer than ten."""
+    merged = merge(blocks, pods)
+    return _limits(merged)[0] if len(merged) >= MANY_BLOCKS else 1.0
+
+
 def _limits(blocks: Sequence[Column]) -> tuple[float, float]:
     """(phi_abs, phi_rel): degrees of freedom are the blocks, not the blocks times the pods."""
     limit = len(blocks) / lower_decile(len(blocks))
@@ -92,8 +109,10 @@ def edge_of(total: Cell, budget: int) -> Edge:
         return min(above, key=lambda i: abs(shares[i] - 0.5), default=None)
     if share >= MIN_SHARE:
         return None
-    below = [i for i, ms in enumerate(LADDER_MS) if ms <= budget and shares[i] >= MIN_SHARE]
-    return min(below, key=lambda i: abs(shares[i] - P0), default=None)
+    below = [i for i, ms in enumerate(LADDER_MS) if ms <= budget]
+    # Where even the lowest edge is passed by fewer than 3 %, that one is the nearest to 5 %.
+    valid = [i for i in below if shares[i] >= MIN_SHARE] or below[:1]
+    return min(valid, key=lambda i: abs(shares[i] - P0), default=None)
 
 
 Column = Mapping[str, tuple[int, int]]

@@ -73,10 +73,19 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one reading of all pods added to each arm."""
+    """What one reading of all pods added to each arm: requests of the same stretch of time, so they can be compared."""
 
     canary: Tally = Tally()
     stable: Tally = Tally()
+    late_canary: Tally = Tally()
+    late_stable: Tally = Tally()
+    """Of pods that were not read the last time: their requests span more time than the others', and what a burst did
+    then must not look like a difference between the arms. They count wherever arms are not compared."""
+
+    @property
+    def late(self) -> bool:
+        """Some pod told of more than one interval."""
+        return bool(self.late_canary.requests or self.late_stable.requests)
 
 
 class DesignEffect(Value):
@@ -171,7 +180,7 @@ class Evidence(Value):
 
     def add(self, read: Read) -> Self:
         """The evidence after one more reading; a reading without requests changes nothing."""
-        return self._with_stable(read.stable)._with_canary(read)
+        return self._with_stable(read.stable + read.late_stable)._with_canary(read)
 
     def _with_stable(self, stable: Tally) -> Self:
         if not stable.requests:
@@ -188,9 +197,10 @@ class Evidence(Value):
         )
 
     def _with_canary(self, read: Read) -> Self:
-        canary = read.canary
+        canary = read.canary + read.late_canary
         if not canary.requests:
             return self
+        phi = self.effect.phi_abs if self.strict or not read.stable.requests else 1.0
         reads, roll_reads = self.reads + 1, self.roll_reads + 1
         worse, better = _relative_gains(read, self.effect)
         return self.model_copy(
@@ -201,15 +211,11 @@ class Evidence(Value):
                 "canary_bad": self.canary_bad + canary.bad,
                 "step_requests": self.step_requests + canary.requests,
                 "step_bad": self.step_bad + canary.bad,
-                "roll": restart_step(self.roll, _gains(canary, ROLL, self.p0, self._phi_over), roll_reads),
+                "roll": restart_step(self.roll, _gains(canary, ROLL, self.p0, phi), roll_reads),
                 "relative": restart_step(self.relative, worse, reads),
                 "better": tuple(old + gain for old, gain in zip(self.better, better, strict=True)),
             }
         )
-
-    @property
-    def _phi_over(self) -> float:
-        return self.effect.phi_abs if self.strict else 1.0
 
     def next_step(self, effect: DesignEffect) -> Self:
         """A step begins: what convicts is carried on, what promotes starts again, at the new share's design effect."""

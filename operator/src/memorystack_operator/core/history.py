@@ -1,20 +1,24 @@
-"""The pods' rings cut into blocks of 30 s on one common grid. Knows counters and ages; nothing of what is made of them."""
+"""The pods' rings cut into blocks on one common grid. Knows counters and ages; nothing of what is made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from memorystack_runtime.contract import (
     LADDER_MS,
+    LONG_RING_SECONDS,
     RING_LENGTH,
     RING_SECONDS,
+    Counters,
     EvidenceReport,
     Operation,
     RevisionCounters,
+    Snapshot,
 )
 
-__all__ = ["Block", "Cell", "History", "cut"]
+__all__ = ["Block", "Cell", "History", "Scope", "cut", "cut_long", "seconds_covered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class Cell:
 
 EMPTY = Cell(0, 0, (0,) * len(LADDER_MS))
 Block = Mapping[str, Cell]
-"""Pod uid -> its counts in the same half minute."""
+"""Pod uid -> its counts in the same stretch of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class History:
 
     blocks: tuple[Block, ...]
     totals: Mapping[str, Cell]
+    seconds: int
+    """Length of a block."""
 
     def total(self) -> Cell:
         """All pods together."""
@@ -54,17 +60,62 @@ class History:
     def rate(self) -> float:
         """Requests per second of all pods together, over the blocks; 0 without any."""
         requests = sum(cell.requests for block in self.blocks for cell in block.values())
-        return requests / (RING_SECONDS * len(self.blocks)) if self.blocks else 0.0
+        return requests / (self.seconds * len(self.blocks)) if self.blocks else 0.0
 
 
-def cut(reports: Iterable[EvidenceReport], operation: Operation, flags: str, now: float) -> History:
-    """Blocks of `operation` under the flags revision `flags`; `now` in Unix seconds is when the reports were read.
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which requests of the past count."""
+
+    operation: Operation
+    flags: str
+    """Revision of the flags."""
+    now: float
+    """Unix seconds at which the reports were read."""
+    budget: int
+    """ms; where it is an edge of the ladder, an edit of the budget does not spoil the past."""
+    since: float = -inf
+    """Unix seconds of the last promotion: what a pod served before, perhaps as a canary, was another world."""
+
+    def cell(self, counters: Iterable[RevisionCounters]) -> Cell:
+        """Totals of one process."""
+        found = (c.operations.get(self.operation) for c in counters if c.flags == self.flags)
+        return sum((Cell(c.requests, self._bad(c), c.over) for c in found if c is not None), EMPTY)
+
+    def _bad(self, counters: Counters) -> int:
+        return counters.over[LADDER_MS.index(self.budget)] if self.budget in LADDER_MS else counters.bad
+
+    def covers(self, snapshot: Snapshot) -> bool:
+        """Taken since then, with anything under these flags."""
+        recent = self.now - snapshot.age_seconds >= self.since
+        return recent and any(c.flags == self.flags for c in snapshot.counters)
+
+
+def cut(reports: Iterable[EvidenceReport], scope: Scope) -> History:
+    """Blocks of 30 s, and totals since the oldest of them.
 
     The runtime takes its snapshots at whole half minutes of the wall clock, so the blocks of different pods are in
-    phase; a block counts only where every pod that has a ring has both of its ends.
+    phase; a block counts only where every pod has both of its ends, so a young pod is waited for.
     """
     reports = tuple(reports)
-    lines = {r.uid: _line(r, operation, flags, now) for r in reports}
+    blocks = _blocks({r.uid: r.ring for r in reports}, scope, RING_SECONDS)
+    return History(blocks, {r.uid: _recent(r, scope) for r in reports}, RING_SECONDS)
+
+
+def cut_long(reports: Iterable[EvidenceReport], scope: Scope) -> History:
+    """Blocks of ten minutes over up to a day, and totals since the oldest of them; by the short ring where none is kept."""
+    reports = tuple(reports)
+    blocks = _blocks({r.uid: r.long_ring for r in reports}, scope, LONG_RING_SECONDS)
+    return History(blocks, {r.uid: _long(r, scope) for r in reports}, LONG_RING_SECONDS)
+
+
+def seconds_covered(reports: Iterable[EvidenceReport], scope: Scope) -> float:
+    """Age of the oldest snapshot that any pod still has of this past."""
+    return max((s.age_seconds for r in reports for s in (*r.long_ring, *r.ring) if scope.covers(s)), default=0.0)
+
+
+def _blocks(rings: Mapping[str, tuple[Snapshot, ...]], scope: Scope, seconds: int) -> tuple[Block, ...]:
+    lines = {uid: _line(ring, scope, seconds) for uid, ring in rings.items()}
     slots = sorted({slot for line in lines.values() for slot in line})
     blocks = []
     for slot in slots:
@@ -72,28 +123,29 @@ def cut(reports: Iterable[EvidenceReport], operation: Operation, flags: str, now
         cells = {uid: end - start for uid, (start, end) in ends.items() if start is not None and end is not None}
         if len(cells) == len(lines) and all(c.requests >= 0 for c in cells.values()):
             blocks.append(cells)
-    return History(tuple(blocks), {r.uid: _recent(r, operation, flags) for r in reports})
+    return tuple(blocks)
 
 
-def _recent(report: EvidenceReport, operation: Operation, flags: str) -> Cell:
-    """Since the oldest entry of a full ring: what a pod did last week says nothing of how the stack stands now."""
-    now = _cell(report.counters, operation, flags)
-    if len(report.ring) < RING_LENGTH:
-        return now
-    since = now - _cell(report.ring[0].counters, operation, flags)
-    return since if since.requests >= 0 else now
+def _recent(report: EvidenceReport, scope: Scope) -> Cell:
+    """Since the oldest entry of a full ring, or of one that begins with a promotion."""
+    whole = len(report.ring) < RING_LENGTH and scope.since == -inf
+    return _since(report, () if whole else report.ring, scope)
 
 
-def _line(report: EvidenceReport, operation: Operation, flags: str, now: float) -> dict[int, Cell]:
+def _long(report: EvidenceReport, scope: Scope) -> Cell:
+    return _since(report, (*report.long_ring, *report.ring), scope)
+
+
+def _since(report: EvidenceReport, ring: Iterable[Snapshot], scope: Scope) -> Cell:
+    """What was added since the oldest snapshot that counts. Without any: all, or after a promotion nothing yet."""
+    now = scope.cell(report.counters)
+    oldest = next((s for s in ring if scope.covers(s)), None)
+    if oldest is None:
+        return now if scope.since == -inf else EMPTY
+    added = now - scope.cell(oldest.counters)
+    return added if added.requests >= 0 else now
+
+
+def _line(ring: Iterable[Snapshot], scope: Scope, seconds: int) -> dict[int, Cell]:
     """Cumulative counts by slot of the common grid."""
-    return {
-        round((now - snapshot.age_seconds) / RING_SECONDS): _cell(snapshot.counters, operation, flags)
-        for snapshot in report.ring
-        if any(c.flags == flags for c in snapshot.counters)
-    }
-
-
-def _cell(counters: Iterable[RevisionCounters], operation: Operation, flags: str) -> Cell:
-    """Counts under any revision of the budgets: the ladder does not depend on it, and an edited budget is a new rollout."""
-    found = (c.operations.get(operation) for c in counters if c.flags == flags)
-    return sum((Cell(c.requests, c.bad, c.over) for c in found if c is not None), EMPTY)
+    return {round((scope.now - s.age_seconds) / seconds): scope.cell(s.counters) for s in ring if scope.covers(s)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memorystack_operator.api.spec import Spec
-from memorystack_operator.api.status import ArmCounts, RolloutRecord, SwitchbackResult
+from memorystack_operator.api.status import ArmCounts, ProofResult, ProvingResult, RolloutRecord, SwitchbackResult
 from memorystack_operator.core.evidence import Evidence
 from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.limits import limits_of, switchback_level
@@ -11,7 +11,7 @@ from memorystack_operator.core.situation import Outcome, Situation
 from memorystack_operator.core.switchback import Switchback
 from memorystack_runtime.contract import Operation
 
-__all__ = ["counts_of", "record_of", "result_of"]
+__all__ = ["counts_of", "proving_of", "record_of", "result_of"]
 
 
 def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutRecord:
@@ -33,6 +33,7 @@ def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutReco
             "judged": counts_of(situation),
             "withdrawals": rollout.withdrawals,
             "switchback": result_of(rollout.switchback, situation.spec) if rollout.switchback else None,
+            "proving": proving_of(situation, decided=outcome.paired),
             "worse_than_stable": outcome.worse_than_stable,
         }
     )
@@ -50,6 +51,30 @@ def result_of(test: Switchback, spec: Spec) -> SwitchbackResult:
         discarded=test.discarded,
         log_e=round(finding.log_e, 4),
         needed=round(finding.needed, 4),
+    )
+
+
+def proving_of(situation: Situation, *, decided: bool = False) -> ProvingResult | None:
+    """How far the last step that pairs were played in is proved; None: no pair was played."""
+    rollout = situation.rollout
+    test = rollout.proving
+    if test is None:
+        return None
+    beta = limits_of(situation.spec)[1]
+    operations = {}
+    for name, proof in test.proofs.items():
+        finding = proof.finding(rollout.evidence[name].findings(1, beta).within.log_e, beta)
+        operations[name] = ProofResult(
+            limit=proof.room.limit,
+            hours=proof.room.hours,
+            room=round(proof.room.ratio, 4),
+            own_log_e=round(proof.own_log_e, 4),
+            shared_log_e=round(proof.shared_log_e, 4),
+            log_e=round(finding.log_e, 4),
+            needed=round(finding.needed, 4),
+        )
+    return ProvingResult(
+        decided=decided, step=test.number + 1, pairs=test.pairs, discarded=test.discarded, operations=operations
     )
 
 

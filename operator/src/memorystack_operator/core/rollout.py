@@ -16,7 +16,7 @@ from memorystack_operator.core.change import Change, with_rollout
 from memorystack_operator.core.decision import Event
 from memorystack_operator.core.evidence import DesignEffect, Evidence
 from memorystack_operator.core.guards.world import calibrate_now
-from memorystack_operator.core.interruption import resume, switch, withdraw
+from memorystack_operator.core.interruption import prove, resume, switch, withdraw
 from memorystack_operator.core.records import record_of
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.state import PlannedStep, RolloutState, RolloutStatus, Settling, Status
@@ -127,6 +127,8 @@ def _flip(situation: Situation, outcome: Outcome) -> Change:
         calibration=calibration,
         evidence=evidence,
         failures=failures,
+        rooms={name: prior.room for name, prior in calibration.operations.items()},
+        rooms_at=situation.now,
         reason=outcome.reason,
         message=outcome.message,
     )
@@ -143,6 +145,7 @@ def _advance(situation: Situation, outcome: Outcome) -> Change:
         rollout,
         step=step,
         step_seconds=0.0,
+        state=RolloutState.PROGRESSING,
         state_since=situation.now,
         evidence={name: e.next_step(_effect(situation, name, planned)) for name, e in rollout.evidence.items()},
         reason=outcome.reason,
@@ -228,6 +231,7 @@ MOVES: Final[dict[Move, Callable[[Situation, Outcome], Change]]] = {
     Move.PROMOTE_ALL: _promote_all,
     Move.WITHDRAW: withdraw,
     Move.SWITCH: switch,
+    Move.PROVE: prove,
     Move.RESUME: resume,
     Move.REVERT: _revert,
 }

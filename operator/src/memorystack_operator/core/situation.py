@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
+from math import inf
 
 from memorystack_operator.api.spec import MemoryStack, Spec
 from memorystack_operator.api.status import Stable
@@ -36,6 +37,7 @@ class Move(StrEnum):
     PROMOTE_ALL = "PromoteAll"
     WITHDRAW = "Withdraw"
     SWITCH = "Switch"
+    PROVE = "Prove"
     RESUME = "Resume"
     REVERT = "Revert"
 
@@ -49,6 +51,8 @@ class Outcome:
     message: str
     operation: str = ""
     worse_than_stable: bool = False
+    paired: bool = False
+    """A promotion that rests on pairs of windows."""
     acknowledge: str = ""
     """The action `verb@id` that this answers."""
 
@@ -123,6 +127,11 @@ class Situation:
         """Stages that may be tried, first one next."""
         rejected = in_spec(self.spec, self.status.rejected)
         return pending(self.spec, self.stable.features, rejected, self.stable.template)
+
+    @property
+    def promoted_at(self) -> float:
+        """Unix seconds of the last promotion; -inf where nothing was tried yet, so that all history counts."""
+        return self.stable.since.timestamp() if self.status.calibration else -inf
 
     @property
     def paused(self) -> bool:

@@ -24,6 +24,8 @@ from memorystack_operator.api.status import (
 from memorystack_operator.core.arms import Baseline
 from memorystack_operator.core.calibration import Calibration
 from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.proving import Proving
+from memorystack_operator.core.room import Room
 from memorystack_operator.core.switchback import Switchback
 from memorystack_runtime.contract import Features, Operation
 
@@ -41,6 +43,8 @@ class RolloutState(StrEnum):
     """The flags were taken back without a verdict: a slow environment, or nothing could be read."""
     SWITCHBACK = "Switchback"
     """The flags go on and off in windows, to find out whether they or the environment made everybody slow."""
+    PROVING = "Proving"
+    """The flags go on and off in windows, to prove under bursts that the budget will be kept (`promotion: Paired`)."""
     HELD = "Held"
     """Inconclusive, and `onInconclusive: Hold`: a person decides; the flags are off."""
 
@@ -124,6 +128,12 @@ class RolloutStatus(Model):
     """Operation that showed it."""
     recovery: tuple[Recovery, ...] = ()
     """Whether the environment recovers, in slices of a few seconds."""
+    proving: Proving | None = None
+    """The proof by pairs under way, or the last one."""
+    rooms: dict[Operation, Room] = {}
+    """How much worse the flag may make each operation, by the stack's past; looked at again while it is too little."""
+    rooms_at: datetime | None = None
+    """When it was looked at last."""
     switchback: Switchback | None = None
     """The one under way, or the last."""
     calibration: Calibration | None = None
@@ -148,6 +158,8 @@ class RolloutStatus(Model):
         """The canary pods are to hold the flags."""
         if self.state is RolloutState.SWITCHBACK and self.switchback:
             return self.switchback.on
+        if self.state is RolloutState.PROVING and self.proving:
+            return self.proving.on
         return self.state is RolloutState.PROGRESSING
 
 
@@ -205,5 +217,7 @@ class Status(Model):
     """Label selector of the pods, for kubectl scale and autoscalers."""
 
 
-ENGINE_RECORDS: Final = frozenset[type[BaseModel]]({Baseline, Calibration, Evidence, Recovery, Switchback})
+ENGINE_RECORDS: Final = frozenset[type[BaseModel]](
+    {Baseline, Calibration, Evidence, Proving, Recovery, Room, Switchback}
+)
 """Parts of the status that are the engine's own: the resource's definition keeps them and tells none of their fields."""

@@ -62,6 +62,8 @@ class Judged:
     over_budget_before: bool = False
     over_for: timedelta = timedelta()
     """How long `over` has held without a break."""
+    proof: Finding | None = None
+    """Pairs of windows and Plain's evidence together, where the step is being proved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Verdict:
     message: str
     operation: str = ""
     worse_than_stable: bool = False
+    paired: bool = False
+    """Promoted on pairs of windows: some operation is not within its budget by its own counts alone."""
 
 
 def judge(case: Case) -> Verdict:
@@ -168,7 +172,7 @@ def _baking(case: Case) -> Verdict | None:
 
 def _promote(case: Case) -> Verdict | None:
     judged = [op for op in case.operations if op.canary.requests]
-    if not judged or not all(op.findings.enough and (_improves(op) or _within(op)) for op in judged):
+    if not judged or not all(op.findings.enough and _passes(op) for op in judged):
         return None
     improved = [op for op in judged if _improves(op)]
     worse = next((op for op in judged if op.findings.worse.holds), None)
@@ -178,7 +182,9 @@ def _promote(case: Case) -> Verdict | None:
     parts = [_passed(op) for op in judged]
     reason = Reason.IMPROVES if improved else Reason.WITHIN_BUDGET
     text = "; ".join(parts) + (", but worse than stable" if worse else "") + _not_judged(case)
-    return Verdict(Outcome.PROMOTE, reason, text, (improved or judged)[0].name, worse_than_stable=worse is not None)
+    paired = any(not _improves(op) and not _within(op) for op in judged)
+    operation = (improved or judged)[0].name
+    return Verdict(Outcome.PROMOTE, reason, text, operation, worse_than_stable=worse is not None, paired=paired)
 
 
 def _timeout(case: Case) -> Verdict | None:
@@ -222,7 +228,18 @@ def _within(op: Judged) -> bool:
     return op.findings.within.holds and not op.findings.over.holds
 
 
+def _proved(op: Judged) -> bool:
+    """Row 8 by pairs: what own counts cannot tell under bursts, their differences can."""
+    return op.proof is not None and op.proof.holds and not op.findings.over.holds and not op.findings.worse.holds
+
+
+def _passes(op: Judged) -> bool:
+    return _improves(op) or _within(op) or _proved(op)
+
+
 def _passed(op: Judged) -> str:
+    if op.proof and _proved(op) and not _improves(op) and not _within(op):
+        return f"{op.name} proved within {op.limit} by pairs: {_counts(op)}; evidence {multiple(op.proof)}"
     if _improves(op):
         left = f" (still over {op.limit})" if op.canary.share > 0.05 else f" (now within {op.limit})"
         return f"{op.name} improves: {_counts(op)}; evidence {multiple(op.findings.better)}{left}"

@@ -20,7 +20,12 @@ from memorystack_operator.core.guards.idle import (
     ready_to_begin,
 )
 from memorystack_operator.core.guards.people import action_requested, held_for_a_person, paused_by_a_person
-from memorystack_operator.core.guards.verdicts import switching_back, the_verdict, withdrawn_and_waiting
+from memorystack_operator.core.guards.verdicts import (
+    proving_in_pairs,
+    switching_back,
+    the_verdict,
+    withdrawn_and_waiting,
+)
 from memorystack_operator.core.guards.world import (
     blind,
     calibrating,
@@ -63,6 +68,7 @@ DURING: Final[tuple[Guard, ...]] = (
     switching_back,  # flags on and off by lot: the flag's doing, or the environment's?
     blind,  # no metrics is not a verdict: hold, and say for how long
     calibrating,
+    proving_in_pairs,  # flags on and off by lot: is what the flag changes smaller than what the budget has left?
     canaries_missing,  # never silently a share of zero
     not_applied_yet,  # judge only pods that report the flags they run
     the_verdict,  # the table of verdict.md 8, whose last row always answers

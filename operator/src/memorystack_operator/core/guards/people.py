@@ -36,7 +36,12 @@ def paused_by_a_person(situation: Situation) -> Outcome | None:
     where = (
         "spec.rollout.paused is true" if situation.spec.rollout.paused else "paused by hand; memorystack resume goes on"
     )
-    return Outcome(Move.HOLD, "Paused", f"{where}; {len(situation.canary)} pods keep the flags of this step")
+    kept = (
+        f"{len(situation.canary)} pods keep the flags of this step"
+        if situation.rollout.flags_on
+        else "the flags are off"
+    )
+    return Outcome(Move.HOLD, "Paused", f"{where}; {kept}")
 
 
 def _promote(situation: Situation) -> Outcome:
