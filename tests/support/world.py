@@ -57,6 +57,7 @@ class FakePod:
     lease: FlagLease | None = None
     counts: dict[tuple[str, str], dict[str, list[int]]] = field(default_factory=dict)
     ring: list[tuple[float, tuple[RevisionCounters, ...]]] = field(default_factory=list)
+    long_ring: list[tuple[float, tuple[RevisionCounters, ...]]] = field(default_factory=list)
 
     def serve(self, budgets: str, operation: str, requests: int, bad: int, failed: int) -> None:
         entry = self.counts.setdefault((self.flags, budgets), {}).setdefault(operation, [0, 0, 0])
@@ -131,7 +132,7 @@ class World:
         self.epoch += 1
 
     def restart_pod(self, pod: FakePod) -> None:
-        pod.counts, pod.ring, pod.started_at, pod.lease = {}, [], self.now.timestamp(), None
+        pod.counts, pod.ring, pod.long_ring, pod.started_at, pod.lease = {}, [], [], self.now.timestamp(), None
         pod.restarts += 1
         pod.flags = self.status.stable.revision if self.status.stable else "none"
 
@@ -166,13 +167,17 @@ class World:
                     source="file",
                     budgets=self.stack.spec.rollout.wire_budgets().revision,
                     counters=pod.counters(),
-                    ring=tuple(
-                        Snapshot(age_seconds=max(0.0, self.now.timestamp() - at), counters=c) for at, c in pod.ring
-                    ),
+                    ring=self._aged(pod.ring),
+                    long_ring=self._aged(pod.long_ring),
                 )
             created = datetime.fromtimestamp(pod.started_at, UTC)
             seen.append(PodSeen(pod.name, pod.uid, created, pod.ready, pod.name, pod.restarts, pod.lease, report))
         return Observations(tuple(seen), self.epoch, self.settled)
+
+    def _aged(self, ring: list[tuple[float, tuple[RevisionCounters, ...]]]) -> tuple[Snapshot, ...]:
+        if self.decision is not None and not self.decision.history:
+            return ()
+        return tuple(Snapshot(age_seconds=max(0.0, self.now.timestamp() - at), counters=c) for at, c in ring)
 
     # -- one round ------------------------------------------------------------
 
@@ -199,6 +204,8 @@ class World:
             for pod in self.pods:
                 pod.ring.append((mark, pod.counters()))
                 del pod.ring[:-60]
+                if mark % 600 == 0:
+                    pod.long_ring.append((mark, pod.counters()))
         return self.round()
 
     def run(self, seconds: int, *, until=None, traffic: bool = True) -> bool:

@@ -23,6 +23,8 @@ COLOURS: Final = {
     "Rejected": "red",
     "Inconclusive": "yellow",
     "Withdrawn": "yellow",
+    "Switchback": "yellow",
+    "Proving": "cyan",
     "Held": "yellow",
     "Paused": "magenta",
     "Waiting": "yellow",

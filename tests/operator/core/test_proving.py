@@ -1,0 +1,224 @@
+"""The two keys of a proof by pairs: fair where the flag harms by as much as there is room, and quick where it does not."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from datetime import UTC, datetime, timedelta
+from math import exp, log
+
+import pytest
+
+from memorystack_operator.core.evidence import Read, Tally
+from memorystack_operator.core.noncentral import log_partition
+from memorystack_operator.core.proving import Proof, Proving, combined, deviation, own_gains
+from memorystack_operator.core.room import Room
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HALF = Room(limit=0.0256, hours=6.0, requests=2_000_000)
+"""g = 2: the odds of a bad request may double."""
+
+
+def fresh(room: Room = HALF, **fields) -> Proving:
+    base = {
+        "number": 0,
+        "seed": "s",
+        "rate": 100.0,
+        "epoch": 1,
+        "started_at": START,
+        "since": START,
+        "last_read": START,
+        "proofs": {"store": Proof.begin(room, 1.0)},
+    }
+    return Proving(**{**base, **fields})
+
+
+def read(canary_bad: int, stable_bad: int, requests: int = 100) -> dict[str, Read]:
+    return {"store": Read(Tally(requests, canary_bad), Tally(3 * requests, stable_bad))}
+
+
+@pytest.mark.parametrize(
+    ("limit", "ratio", "usable"),
+    [(0.0256, 2.003, True), (0.05, 1.0, False), (0.046, 1.0916, False), (0.0455, 1.104, True), (0.001, 8.0, True),
+     (0.0, 8.0, True), (1.0, 0.0, False)],
+)  # fmt: skip
+def test_the_room_is_what_the_odds_may_be_multiplied_by(limit: float, ratio: float, usable: bool):
+    room = Room(limit=limit)
+    assert room.ratio == pytest.approx(ratio, rel=1e-3)
+    assert room.usable is usable
+
+
+@pytest.mark.parametrize(
+    ("past", "phi", "limit"),
+    [
+        (Tally(1000, 30), 1.0, 0.0403),
+        (Tally(1000, 30), 10.0, 0.0727),
+        (Tally(1000, 0), 1.0, 0.0027),
+        (Tally(), 5.0, 1.0),
+    ],
+)
+def test_the_limit_of_the_long_run_is_wilsons_at_the_effective_number(past: Tally, phi: float, limit: float):
+    assert Room.of(past, phi, 1.0).limit == pytest.approx(limit, abs=2e-4)
+
+
+@pytest.mark.parametrize("bad", [1, 3, 30])
+@pytest.mark.parametrize("canary", [10, 25])
+def test_key_1_is_a_fair_game_where_the_canarys_odds_are_the_room_times_the_others(bad: int, canary: int):
+    """Exact: the mean of each likelihood ratio over the noncentral hypergeometric distribution is 1."""
+    room, stable = log(1.6), 75
+    null = log_partition(canary, stable, bad, room)
+    chances = [
+        exp(log_partition(canary, 0, x, room) + log_partition(0, stable, bad - x, room) - null)
+        for x in range(max(0, bad - stable), min(bad, canary) + 1)
+    ]
+    assert sum(chances) == pytest.approx(1.0)
+    for guess in range(3):
+        gains = [
+            exp(own_gains(Read(Tally(canary, x), Tally(stable, bad - x)), room)[guess])
+            for x in range(max(0, bad - stable), min(bad, canary) + 1)
+        ]
+        assert sum(p * g for p, g in zip(chances, gains, strict=True)) == pytest.approx(1.0)
+        assert gains == sorted(gains, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "nothing", [Read(), Read(Tally(10, 0), Tally(10, 0)), Read(Tally(10, 3)), Read(Tally(), Tally(10, 3))]
+)
+def test_a_reading_that_compares_nothing_changes_no_key(nothing: Read):
+    assert own_gains(nothing, 0.5) == (0.0, 0.0, 0.0)
+
+
+def test_key_1_is_tempered_by_the_design_effect_between_pods():
+    plain, tempered = Proof.begin(HALF, 1.0), Proof.begin(HALF, 4.0)
+    one = Read(Tally(100, 2), Tally(300, 12))
+    for whole, part in zip(plain.counted(one, on=True).own, tempered.counted(one, on=True).own, strict=True):
+        assert part == pytest.approx(whole / 4)
+
+
+def test_pods_that_were_better_before_leave_less_room_for_the_canarys_own_harm():
+    assert Proof.begin(HALF, 1.0, 0.9).own_room == pytest.approx(HALF.log_ratio + log(0.9), abs=1e-6)
+    assert Proof.begin(HALF, 1.0, 0.9).usable
+    assert not Proof.begin(HALF, 1.0, 0.4).usable
+
+
+def test_key_2_is_a_fair_game_whatever_the_environment_did():
+    """Exact: over all ways that eight pairs can fall, each by the lot alone, the mean of the wealths is 1."""
+    total = 0.0
+    for won in itertools.product((True, False), repeat=8):
+        proof = Proof.begin(HALF, 1.0)
+        for good in won:
+            proof = proof.counted(Read(Tally(100, 0 if good else 50)), on=False).turned()
+            proof = proof.counted(Read(Tally(100, 10)), on=False).paired(first_on=True)
+        total += exp(proof.shared_log_e)
+        assert proof.within == sum(won)
+    assert total / 2**8 == pytest.approx(1.0)
+
+
+def test_a_rise_by_exactly_the_room_is_lost():
+    assert deviation(Tally(100, 20), Tally(100, 20), 0.0) == 0.0
+    lost = Proof.begin(HALF, 1.0).model_copy(update={"room": Room(limit=0.05)}).turned().paired(first_on=True)
+    assert lost.within == 0
+    assert lost.shared_log_e < 0
+
+
+def test_both_keys_must_be_turned_and_plain_helps():
+    assert combined(0.0, 100.0, 0.0) == pytest.approx(0.0)
+    assert combined(-50.0, log(30.0), 50.0) == pytest.approx(log(20.0))
+    assert combined(log(60.0), -50.0, 0.0) == pytest.approx(log(20.0))
+    assert not Proof.begin(HALF, 1.0).finding(0.0, 0.05).holds
+    assert Proof.begin(HALF, 1.0).finding(log(60.0), 0.05).holds
+
+
+def test_key_1_counts_the_windows_with_the_flags_only_and_settling_counts_nowhere():
+    test, now, seen = fresh(), START, []
+    while test.pairs < 6:
+        now += min(timedelta(seconds=0.5), test.due(now) or timedelta(seconds=0.5))
+        before = test
+        test = test.after(read(1, 20), now, fit=True, in_place=True, epoch=1)
+        moved = test.proofs["store"].own != before.proofs["store"].own
+        seen.append((before.on, before.counting_since is not None, moved))
+    assert {moved for on, counting, moved in seen if on and counting} == {True}
+    assert {moved for on, counting, moved in seen if not (on and counting)} == {False}
+
+
+def test_windows_stay_short_and_wait_for_the_longest_budget():
+    """verdict.md 10: 4 s and 1 s, no growing"""
+    assert {fresh(pair=pair).plan.settle_seconds for pair in range(100)} == {1.0}
+    assert max(fresh(pair=pair).plan.counted_seconds for pair in range(100)) <= 4 * 4 / 3 + 0.01
+    assert fresh(rate=10.0, pair=3).plan.counted_seconds >= 40 * 2 / 3 - 0.01
+    assert fresh(settle_floor=2.5).plan.settle_seconds == 2.5
+
+
+@pytest.mark.parametrize("trouble", ["late", "back", "elsewhere", "unfit", "astray"])
+def test_trouble_in_a_window_drops_the_pair_and_keeps_what_was_bet(trouble: str):
+    test, now = fresh(), START
+    while test.pairs < 3 or test.counting_since is None or not test.second:
+        now += test.due(now) or timedelta(seconds=0.5)
+        test = test.after(read(1, 6), now, fit=True, in_place=True, epoch=1)
+    kept = test.proofs["store"]
+    now += {"late": timedelta(seconds=30), "back": timedelta(hours=-1)}.get(trouble, timedelta(seconds=0.5))
+    after = test.after(
+        read(50, 50),
+        now,
+        fit=trouble != "unfit",
+        in_place=trouble != "astray",
+        epoch=2 if trouble == "elsewhere" else 1,
+    )
+    assert (after.pair, after.discarded, after.pairs) == (test.pair + 1, test.discarded + 1, test.pairs)
+    assert after.proofs["store"] == kept.cleared()
+    assert after.waiting is (trouble == "unfit")
+    assert after.on is (after.plan.first_on and trouble != "unfit")
+
+
+def test_while_the_world_is_not_fit_nothing_moves():
+    test, now = fresh(), START
+    for _ in range(5):
+        now += timedelta(seconds=1)
+        test = test.after(read(1, 1), now, fit=False, in_place=True, epoch=1)
+    assert (test.pair, test.discarded, test.on) == (1, 1, False)
+    again = test.after(read(1, 1), now + timedelta(seconds=1), fit=True, in_place=True, epoch=1)
+    assert (again.pair, again.waiting) == (1, False)
+
+
+def test_after_an_interruption_the_step_goes_on_with_another_pair():
+    test = fresh().model_copy(update={"waiting": True, "second": True, "pairs": 4})
+    again = test.again(START + timedelta(minutes=5), 7)
+    assert (again.pair, again.epoch, again.waiting, again.second, again.pairs) == (1, 7, False, False, 4)
+
+
+def test_json_gives_the_same_state():
+    test, now = fresh(), START
+    for _ in range(40):
+        now += test.due(now) or timedelta(seconds=0.5)
+        test = test.after(read(2, 5), now, fit=True, in_place=True, epoch=1)
+    text = test.model_dump_json(by_alias=True)
+    assert Proving.model_validate_json(text) == test
+    assert len(text) < 1200
+
+
+def played(chance: random.Random, own: float, shared: float, seconds: int) -> bool:
+    """100 requests a second at .02 without the flag, in noise that is common to both arms; read each second."""
+    test, now, mood = fresh(seed=str(chance.random())), START, 0.0
+    while now < START + timedelta(seconds=seconds):
+        mood = 0.92 * mood + chance.gauss(0, 0.15)
+        step = min(timedelta(seconds=1), test.due(now) or timedelta(seconds=1))
+        n, base = max(1, round(25 * step.total_seconds())), 0.02 * exp(mood)
+        base *= shared if test.on else 1.0
+        bad = sum(chance.random() < base * (own if test.on else 1.0) for _ in range(n))
+        others = sum(chance.random() < base for _ in range(3 * n))
+        now += step
+        counted = {"store": Read(Tally(n, bad), Tally(3 * n, others))}
+        test = test.after(counted, now, fit=True, in_place=True, epoch=1)
+        if test.proofs["store"].finding(0.0, 0.05).holds:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "proved"), [(1.0, 1.0, 9), (2.2, 1.0, 0), (1.0, 2.2, 0)], ids=["healthy", "own", "shared"]
+)
+def test_a_healthy_flag_is_proved_in_minutes_and_a_harmful_one_is_not(own: float, shared: float, proved: int):
+    """`make simulate` has the rates"""
+    chance = random.Random(11)
+    found = sum(played(chance, own, shared, 900) for _ in range(10))
+    assert found >= proved if proved else found == 0
