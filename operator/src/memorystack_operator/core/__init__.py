@@ -2,7 +2,17 @@
 
 from memorystack_operator.core.decide import decide
 from memorystack_operator.core.decision import Child, Decision, Event
-from memorystack_operator.core.observe import Observations, PodSeen
+from memorystack_operator.core.observe import Observations, PodSeen, Trouble
 from memorystack_operator.core.state import ENGINE_RECORDS, Status
 
-__all__ = ["ENGINE_RECORDS", "Child", "Decision", "Event", "Observations", "PodSeen", "Status", "decide"]
+__all__ = [
+    "ENGINE_RECORDS",
+    "Child",
+    "Decision",
+    "Event",
+    "Observations",
+    "PodSeen",
+    "Status",
+    "Trouble",
+    "decide",
+]

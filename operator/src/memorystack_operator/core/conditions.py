@@ -5,15 +5,18 @@ Knows: the status after a move and the guard's answer. Must not know: how either
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Final, Literal
+
+from pydantic import ValidationError
 
 from memorystack_operator.api.status import Condition, Phase
 from memorystack_operator.core.situation import Outcome, Situation
 from memorystack_operator.core.stages import differing
 from memorystack_operator.core.state import RolloutState, Status
 
-__all__ = ["conditions_of", "phase_of"]
+__all__ = ["conditions_of", "phase_of", "refused"]
 
 WAITING: Final = frozenset(
     {"NoControlArm", "PodsNotReady", "DeploymentNotSettled", "NoTraffic", "CanaryPodsMissing", "MetricsUnavailable"}
@@ -59,12 +62,40 @@ def _of_rollout(status: Status, outcome: Outcome) -> Phase:
 
 def conditions_of(status: Status, outcome: Outcome, situation: Situation) -> tuple[Condition, ...]:
     """All conditions in force; a transition time moves only when its status does."""
-    old = {c.type: c for c in situation.status.conditions}
     generation = situation.stack.metadata.generation
+    facts = _facts(status, outcome, situation)
+    return _made(facts, situation.status.conditions, generation, situation.now)
+
+
+def refused(old: object, generation: int, message: str, now: datetime) -> tuple[Condition, ...]:
+    """Of a resource that this operator cannot understand: a person must act, and all that is served stays as it is."""
+    before = tuple(_lenient(old))
+    facts: list[tuple[Kind, State, str, str]] = [
+        (c.type, c.status, c.reason, c.message) for c in before if c.type not in ("Reconciling", "Stalled")
+    ]
+    if not any(kind == "Ready" for kind, *_ in facts):
+        facts.insert(0, ("Ready", "False", "InvalidSpec", "nothing serves yet"))
+    facts.insert(1, ("Stalled", "True", "InvalidSpec", message))
+    return _made(facts, before, generation, now)
+
+
+def _lenient(conditions: object) -> Iterator[Condition]:
+    """Those that can be read, of a status that may be a newer operator's."""
+    for item in conditions if isinstance(conditions, list) else ():
+        try:
+            yield Condition.model_validate(item)
+        except ValidationError:
+            continue
+
+
+def _made(
+    facts: Iterable[tuple[Kind, State, str, str]], before: Sequence[Condition], generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    old = {c.type: c for c in before}
     made = []
-    for kind, state, reason, message in _facts(status, outcome, situation):
-        before = old.get(kind)
-        moved = situation.now if before is None or before.status != state else before.last_transition_time
+    for kind, state, reason, message in facts:
+        known = old.get(kind)
+        moved = now if known is None or known.status != state else known.last_transition_time
         made.append(
             Condition(
                 type=kind,
@@ -90,12 +121,22 @@ def _facts(status: Status, outcome: Outcome, situation: Situation) -> Iterator[t
     waits = f"Waiting{outcome.reason}" if outcome.reason in BY_A_PERSON else "Serving"
     yield ("Ready", "True", waits, counted) if serving else ("Ready", "False", "PodsNotReady", counted)
     busy = status.rollout is not None or status.settling is not None
-    if not serving or (busy and outcome.reason not in BY_A_PERSON):
+    stalled = _stalled(outcome, situation)
+    if stalled:
+        yield stalled
+    elif not serving or (busy and outcome.reason not in BY_A_PERSON):
         yield "Reconciling", "True", outcome.reason, outcome.message
-    if outcome.reason == "FlagsNotApplied":
-        yield "Stalled", "True", outcome.reason, f"{outcome.message}: look at the pod's log"
     yield _health(status, situation)
     yield _metrics(situation)
+
+
+def _stalled(outcome: Outcome, situation: Situation) -> tuple[Kind, State, str, str] | None:
+    """Something that only a person can mend; it ends by itself once it is mended."""
+    if outcome.reason == "FlagsNotApplied":
+        return "Stalled", "True", outcome.reason, f"{outcome.message}: look at the pod's log"
+    for trouble in situation.seen.troubles:
+        return "Stalled", "True", trouble.reason, trouble.message
+    return None
 
 
 def _health(status: Status, situation: Situation) -> tuple[Kind, State, str, str]:

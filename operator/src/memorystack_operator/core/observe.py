@@ -10,7 +10,17 @@ from datetime import datetime
 
 from memorystack_runtime.contract import EvidenceReport, FlagLease
 
-__all__ = ["Observations", "PodSeen"]
+__all__ = ["Observations", "PodSeen", "Trouble"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that only a person can mend: an image that cannot be pulled, a Secret that is missing."""
+
+    reason: str
+    """One word, as a condition's reason."""
+    message: str
+    """Names the object, what is wrong with it, and the remedy. Deterministic: nothing that changes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +49,5 @@ class Observations:
     """The leader's epoch: grows with each new leader (on one machine: with each `up`)."""
     settled: bool = True
     """The main Deployment has rolled out: every wanted pod is of its newest template and available."""
+    troubles: tuple[Trouble, ...] = ()
+    """What keeps pods from starting or children from being made, worst first."""

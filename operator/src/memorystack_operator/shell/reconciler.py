@@ -32,6 +32,8 @@ class Reconciler:
         self._held: tuple[Status, str] | None = None
         self._untold: tuple[Event, ...] = ()
         self._history = False
+        self.quiet = False
+        """Whether the last decision left nothing under way."""
 
     async def step(self) -> timedelta:
         """One round; how long the next may wait. Raises what the cluster raises, Conflict included."""
@@ -45,6 +47,7 @@ class Reconciler:
         if decision.persist:
             version = await self._cluster.write_status(stack, decision.status, version)
         self._held, self._history = (decision.status, version), decision.history
+        self.quiet = decision.quiet
         self._untold += decision.events
         await self._cluster.apply(stack, decision.children)
         await self._cluster.lend(stack, decision.pod_flags)
