@@ -120,7 +120,9 @@ async def test_a_failing_round_is_tried_again_and_a_lost_race_is_no_failure(queu
     assert 'controller_runtime_reconcile_total{controller="memorystack",result="requeue"} 1.0' in text
 
 
-async def test_a_key_comes_back_after_the_pause_that_it_asked_for_and_not_without_one(queue: KeyedQueue, rounds: Rounds):
+async def test_a_key_comes_back_after_the_pause_that_it_asked_for_and_not_without_one(
+    queue: KeyedQueue, rounds: Rounds
+):
     queue.add(A)
     await rounds.reach(1)
     rounds.again = timedelta()
