@@ -35,7 +35,7 @@ class Health:
     def sick(self) -> list[str]:
         """Reasons to be started again."""
         found = []
-        if not self.watch.alive:
+        if self.watch.dead:
             found.append("the watch has ended")
         if self.relist.misses >= MISSES:
             found.append(f"{self.relist.misses} lists in a row found changes that the watch had not told")

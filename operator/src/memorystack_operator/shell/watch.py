@@ -66,9 +66,9 @@ class Watch:
         await self._ended.wait()
 
     @property
-    def alive(self) -> bool:
+    def dead(self) -> bool:
         """A dead one does not come back: the process must end, so that it is started again."""
-        return self._thread.is_alive()
+        return self._ended.is_set()
 
     async def stop(self) -> None:
         """Returns when the thread has ended, or after a few seconds."""
