@@ -154,7 +154,9 @@ class World:
                 bad = sum(self.chance.random() < p for _ in range(n - failed)) + failed
                 pod.serve(budgets.revision, operation, n, bad, failed)
 
-    def observe(self) -> Observations:
+    def observe(self, *, history: bool = False) -> Observations:
+        """With the rings where the last decision asked for them, or `history` does."""
+        rings = history or self.decision is None or self.decision.history
         seen = []
         for pod in self.pods:
             report = None
@@ -167,16 +169,14 @@ class World:
                     source="file",
                     budgets=self.stack.spec.rollout.wire_budgets().revision,
                     counters=pod.counters(),
-                    ring=self._aged(pod.ring),
-                    long_ring=self._aged(pod.long_ring),
+                    ring=self._aged(pod.ring) if rings else (),
+                    long_ring=self._aged(pod.long_ring) if rings else (),
                 )
             created = datetime.fromtimestamp(pod.started_at, UTC)
             seen.append(PodSeen(pod.name, pod.uid, created, pod.ready, pod.name, pod.restarts, pod.lease, report))
         return Observations(tuple(seen), self.epoch, self.settled)
 
     def _aged(self, ring: list[tuple[float, tuple[RevisionCounters, ...]]]) -> tuple[Snapshot, ...]:
-        if self.decision is not None and not self.decision.history:
-            return ()
         return tuple(Snapshot(age_seconds=max(0.0, self.now.timestamp() - at), counters=c) for at, c in ring)
 
     # -- one round ------------------------------------------------------------

@@ -13,6 +13,8 @@ VERBS: Final = {
     "up": ("up:up", "Run a stack on this machine until Ctrl-C."),
     "down": ("down:down", "Stop a stack that runs on this machine."),
     "status": ("status:status", "Show a running stack."),
+    "explain": ("explain:explain", "Explain the last decision: what, why, on which numbers."),
+    "plan": ("plan:plan", "Say what a changed file would bring, before it is saved."),
     "promote": ("actions:promote", "Make every flag of the file serve everywhere now."),
     "abort": ("actions:abort", "Take back the flag that is being tried."),
     "retry": ("actions:retry", "Try the rejected flags again."),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import click
 
 from memorystack_operator.api.errors import ResourceError
+from memorystack_operator.local.actions import is_running
 from memorystack_operator.local.errors import LocalError
-from memorystack_operator.local.remains import is_same_process
 from memorystack_operator.local.state import StateFolder
 
 __all__ = ["INVALID", "folder_of", "said_plainly", "stack_option", "state_dir_option"]
@@ -59,7 +59,7 @@ def folder_of(state_dir: Path, name: str | None) -> StateFolder:
     if name:
         return StateFolder(state_dir / name)
     folders = [StateFolder(path.parent) for path in sorted(state_dir.glob("*/counters.json"))]
-    running = [f for f in folders if _runs(f)]
+    running = [f for f in folders if is_running(f)]
     for choice in (running, folders):
         if len(choice) == 1:
             return choice[0]
@@ -69,8 +69,3 @@ def folder_of(state_dir: Path, name: str | None) -> StateFolder:
     names = ", ".join(f.root.name for f in running or folders)
     msg = f"several stacks in {state_dir}: choose one of {names} with --name"
     raise LocalError(msg)
-
-
-def _runs(folder: StateFolder) -> bool:
-    running: Any = folder.read_running()
-    return running is not None and is_same_process(running.pid, running.created)

@@ -135,7 +135,7 @@ def _looked_back(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
     if not told or rollout.calibration is None or not rooms_wanted(rollout, situation.spec, situation.now):
         return rollout
     budgets, priors = situation.spec.rollout.wire_budgets().p95_ms, rollout.calibration.operations
-    now, since = situation.now.timestamp(), situation.promoted_at
+    now, since = situation.now.timestamp(), situation.status.promoted_at
     rooms = {
         name: room_of(reports, Scope(name, situation.stable.revision, now, budgets[name], since), prior.effect.phi_abs)
         for name, prior in priors.items()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from memorystack_operator.api.spec import Spec
 from memorystack_operator.api.status import ArmCounts, ProofResult, ProvingResult, RolloutRecord, SwitchbackResult
-from memorystack_operator.core.evidence import Evidence
 from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.limits import limits_of, switchback_level
 from memorystack_operator.core.situation import Outcome, Situation
+from memorystack_operator.core.state import RolloutStatus
 from memorystack_operator.core.switchback import Switchback
-from memorystack_runtime.contract import Operation
+from memorystack_runtime.contract import EvidenceReport, Operation
 
 __all__ = ["counts_of", "proving_of", "record_of", "result_of"]
 
@@ -30,10 +32,10 @@ def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutReco
             "flipped_at": rollout.flipped_at,
             "first_canary_request_at": rollout.first_canary_request_at,
             "ended_at": situation.now,
-            "judged": counts_of(situation),
+            "judged": counts_of(rollout, situation.spec, [p.evidence for p in situation.canary]),
             "withdrawals": rollout.withdrawals,
             "switchback": result_of(rollout.switchback, situation.spec) if rollout.switchback else None,
-            "proving": proving_of(situation, decided=outcome.paired),
+            "proving": proving_of(rollout, situation.spec, decided=outcome.paired),
             "worse_than_stable": outcome.worse_than_stable,
         }
     )
@@ -54,13 +56,12 @@ def result_of(test: Switchback, spec: Spec) -> SwitchbackResult:
     )
 
 
-def proving_of(situation: Situation, *, decided: bool = False) -> ProvingResult | None:
+def proving_of(rollout: RolloutStatus, spec: Spec, *, decided: bool = False) -> ProvingResult | None:
     """How far the last step that pairs were played in is proved; None: no pair was played."""
-    rollout = situation.rollout
     test = rollout.proving
     if test is None:
         return None
-    beta = limits_of(situation.spec)[1]
+    beta = limits_of(spec)[1]
     operations = {}
     for name, proof in test.proofs.items():
         finding = proof.finding(rollout.evidence[name].findings(1, beta).within.log_e, beta)
@@ -78,13 +79,14 @@ def proving_of(situation: Situation, *, decided: bool = False) -> ProvingResult 
     )
 
 
-def counts_of(situation: Situation) -> dict[str, ArmCounts]:
-    """What each operation's arms served so far, and the evidence in it."""
-    return {name: _counts(situation, name, evidence) for name, evidence in situation.rollout.evidence.items()}
+def counts_of(rollout: RolloutStatus, spec: Spec, canary: Sequence[EvidenceReport | None] = ()) -> dict[str, ArmCounts]:
+    """What each operation's arms served so far, and the evidence in it; `canary` reports give its p95."""
+    return {name: _counts(rollout, spec, name, canary) for name in rollout.evidence}
 
 
-def _counts(situation: Situation, name: Operation, evidence: Evidence) -> ArmCounts:
-    findings = evidence.findings(*limits_of(situation.spec))
+def _counts(rollout: RolloutStatus, spec: Spec, name: Operation, canary: Sequence[EvidenceReport | None]) -> ArmCounts:
+    evidence = rollout.evidence[name]
+    findings = evidence.findings(*limits_of(spec))
     questions = {
         "over": findings.over,
         "worse": findings.worse,
@@ -92,9 +94,9 @@ def _counts(situation: Situation, name: Operation, evidence: Evidence) -> ArmCou
         "better": findings.better,
         "stableOver": findings.stable_over,
     }
-    calibration = situation.rollout.calibration
+    calibration = rollout.calibration
     prior = next((p for n, p in calibration.operations.items() if n == name), None) if calibration else None
-    served = total_of((p.evidence for p in situation.canary), name, situation.rollout.revision)
+    served = total_of(canary, name, rollout.revision)
     return ArmCounts(
         canary_requests=evidence.canary_requests,
         canary_bad=evidence.canary_bad,

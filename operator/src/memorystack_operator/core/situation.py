@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from math import inf
 
 from memorystack_operator.api.spec import MemoryStack, Spec
 from memorystack_operator.api.status import Stable
@@ -127,11 +126,6 @@ class Situation:
         """Stages that may be tried, first one next."""
         rejected = in_spec(self.spec, self.status.rejected)
         return pending(self.spec, self.stable.features, rejected, self.stable.template)
-
-    @property
-    def promoted_at(self) -> float:
-        """Unix seconds of the last promotion; -inf where nothing was tried yet, so that all history counts."""
-        return self.stable.since.timestamp() if self.status.calibration else -inf
 
     @property
     def paused(self) -> bool:

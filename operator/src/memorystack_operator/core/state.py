@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from math import inf
 from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
@@ -215,6 +216,11 @@ class Status(Model):
     """Pods that were seen."""
     selector: str = ""
     """Label selector of the pods, for kubectl scale and autoscalers."""
+
+    @property
+    def promoted_at(self) -> float:
+        """Unix seconds of the last promotion; -inf where nothing was tried yet, so that all history counts."""
+        return self.stable.since.timestamp() if self.stable and self.calibration else -inf
 
 
 ENGINE_RECORDS: Final = frozenset[type[BaseModel]](

@@ -12,15 +12,21 @@ from memorystack_operator.local.errors import LocalError, NotRunning
 from memorystack_operator.local.remains import is_same_process
 from memorystack_operator.local.state import Running, StateFolder, write_atomically
 
-__all__ = ["ANSWER_SECONDS", "read_action", "running_or_raise", "submit"]
+__all__ = ["ANSWER_SECONDS", "is_running", "read_action", "running_or_raise", "submit"]
 
 ANSWER_SECONDS: Final = 15.0
+
+
+def is_running(folder: StateFolder) -> bool:
+    """Whether the process that said to hold the folder lives."""
+    running = folder.read_running()
+    return running is not None and is_same_process(running.pid, running.created)
 
 
 def running_or_raise(folder: StateFolder) -> Running:
     """Who holds the folder. Raises NotRunning."""
     running = folder.read_running()
-    if running is None or not is_same_process(running.pid, running.created):
+    if running is None or not is_running(folder):
         msg = f"no stack is running in {folder.root}: start one with memorystack up -f FILE, or point --state-dir to it"
         raise NotRunning(msg)
     return running

@@ -64,6 +64,11 @@ class Stage:
             self.traffic.append(subprocess.Popen(on_leash(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out))  # noqa: S603
         return Watch(self._interim)
 
+    async def end_load(self) -> None:
+        """The traffic is gone when this returns."""
+        while self.traffic:
+            await asyncio.to_thread(_end, self.traffic.pop())
+
     def load_summary(self) -> dict[str, Any]:
         """What the traffic's own client saw."""
         with suppress(OSError, ValueError):
@@ -74,11 +79,18 @@ class Stage:
 async def play(stage: Stage, tell: Callable[[Stack], Awaitable[None]]) -> None:
     """Until the story ends, or Ctrl-C."""
     screen = stage.screen
+
+    async def told(stack: Stack) -> None:
+        try:
+            await tell(stack)
+        finally:
+            # Before the stack goes: what a draining pod refuses is no part of the story.
+            await stage.end_load()
+
     try:
-        await run_up(stage.options, say=screen.say, on_event=screen.tell, beside=lambda stack: screen.show(stack, tell))
+        await run_up(stage.options, say=screen.say, on_event=screen.tell, beside=lambda stack: screen.show(stack, told))
     finally:
-        for process in stage.traffic:
-            await asyncio.to_thread(_end, process)
+        await stage.end_load()
 
 
 def read_file(file: Path) -> bytes:

@@ -16,7 +16,7 @@ from memorystack_operator.local.report import ArmView
 from memorystack_operator.local.up import Stack
 from memorystack_runtime.contract import RING_SECONDS
 
-__all__ = ["Figures", "edit", "gather_history", "until_ready"]
+__all__ = ["Figures", "edit", "figures", "gather_history", "until_ready"]
 
 HISTORY_MARKS: Final = 5
 """Half minutes of the wall clock after which four whole blocks of history exist."""
@@ -41,7 +41,7 @@ async def gather_history(stack: Stack, say: Callable[[str], None]) -> Figures:
     """How the stack stands before any edit, after two to three minutes of traffic."""
     mark = RING_SECONDS - time.time() % RING_SECONDS
     await asyncio.sleep(mark + RING_SECONDS * (HISTORY_MARKS - 1) + 1)
-    before = {arm.operation: _figures(arm) for arm in stack.report().arms if arm.arm == "stable"}
+    before = figures(stack)
     for operation, numbers in before.items():
         say(
             f"    {operation}: {100 * numbers['overBudgetShare']:.0f} % of {numbers['requests']:.0f} over budget, "
@@ -50,9 +50,13 @@ async def gather_history(stack: Stack, say: Callable[[str], None]) -> Figures:
     return before
 
 
-def edit(file: Path, before: str, after: str) -> None:
-    """Saves the file with one line changed. Raises LocalError when the line is not there."""
-    content = file.read_text()
+def figures(stack: Stack) -> Figures:
+    """Of the pods that serve the stable flags, since each began."""
+    return {arm.operation: _figures(arm) for arm in stack.report().arms if arm.arm == "stable"}
+
+
+def edit(file: Path, content: str, before: str, after: str) -> None:
+    """Saves `content` with one line changed. Raises LocalError when the line is not there."""
     if before not in content:
         msg = f"{file}: the demo edits the line `{before}`, which is not there: use the example as it is"
         raise LocalError(msg)

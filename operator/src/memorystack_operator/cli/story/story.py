@@ -58,7 +58,7 @@ class Story:
         known = {r.id for r in stack.status.history}
         watch.begin()
         saved_at = datetime.now(UTC)
-        edit(self._file, *EDITS[name])
+        edit(self._file, self._file.read_text(), *EDITS[name])
         self._say(text)
         record = await self._outcome(stack, watch, known, name)
         change = change_report(name, EXPECTED[name], saved_at, record, watch.end())

@@ -88,7 +88,7 @@ def proving_in_pairs(situation: Situation) -> Outcome | None:
 
 def proving_line(situation: Situation) -> str:
     """How many pairs, each operation's keys as a share of what is needed, U and g, and where the flags are."""
-    result, test = proving_of(situation), situation.rollout.proving
+    result, test = proving_of(situation.rollout, situation.spec), situation.rollout.proving
     if result is None or test is None:
         return ""
     keys = "; ".join(f"{name}: {_keys(proof)}" for name, proof in result.operations.items())

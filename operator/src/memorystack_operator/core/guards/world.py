@@ -92,7 +92,7 @@ def calibrate_now(situation: Situation) -> Calibration:
         now=situation.now.timestamp(),
         waited=situation.since(rollout.started_at),
         previous=situation.status.calibration,
-        since=situation.promoted_at,
+        since=situation.status.promoted_at,
     )
 
 

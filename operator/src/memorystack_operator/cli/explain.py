@@ -1,0 +1,99 @@
+"""`memorystack explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from memorystack_operator.api.spec import FEATURE_NAMES
+from memorystack_operator.cli.document import Document, Format, Table, flag_text, output_option, show
+from memorystack_operator.cli.doors import folder_of, said_plainly, stack_option, state_dir_option
+from memorystack_operator.core.explain import Explanation, Judged
+from memorystack_operator.core.explain import explain as explained
+from memorystack_operator.local.errors import LocalError
+from memorystack_operator.local.recorded import recorded
+
+__all__ = ["document_of", "explain"]
+
+QUESTIONS = {
+    "over": "over its budget",
+    "stableOver": "the others over it, too",
+    "worse": "worse than the others",
+    "within": "within its budget",
+    "better": "better than the others",
+}
+
+
+@click.command()
+@state_dir_option
+@stack_option
+@click.option("--stage", type=click.Choice(FEATURE_NAMES), help="The last decision about this flag.")
+@output_option
+@said_plainly
+def explain(state_dir: Path, name: str | None, stage: str | None, output: Format) -> None:
+    """Explain the last decision about a stack, running or not: what, why, at what cost, and on which numbers.
+
+    \b
+      memorystack explain
+      memorystack explain --stage httpPool --output markdown
+
+    Exit codes: 0 explained, 1 no such stack.
+    """
+    folder = folder_of(state_dir, name)
+    known = recorded(folder)
+    if known is None:
+        msg = f"nothing is on record in {folder.root} yet: the stack is just starting, try again in a second"
+        raise LocalError(msg)
+    show(document_of(explained(folder.root.name, known.spec, known.status, stage or "")), output)
+
+
+def document_of(told: Explanation) -> Document:
+    """For people."""
+    tables = [_counts(told.judged), _evidence(told.judged)] if told.judged else []
+    if told.switchback:
+        tables.append(_pairs(told))
+    when = f" ({told.at:%Y-%m-%d %H:%M} UTC, {told.reason})" if told.at else ""
+    flag = f"{told.stage} {flag_text(told.value)} " if told.value else ""
+    return Document(
+        title=f"{told.stack}: {flag}{told.headline}{when}", sentences=told.sentences, tables=tables, data=told
+    )
+
+
+def _counts(judged: tuple[Judged, ...]) -> Table:
+    rows = []
+    for op in judged:
+        for arm, bad, requests in (
+            ("with the flag", op.canary_bad, op.canary_requests),
+            ("without", op.stable_bad, op.stable_requests),
+        ):
+            share = f"{100 * bad / requests:.1f} %" if requests else "-"
+            rows.append((f"{op.operation}, {arm}", op.budget, f"{requests:,}", f"{bad:,}", share))
+    return Table("What was counted", ("requests", "p95 budget", "served", "bad", "bad share"), rows)
+
+
+def _evidence(judged: tuple[Judged, ...]) -> Table:
+    rows = [
+        (
+            f"{op.operation} is {text}",
+            _times(op.evidence[question]),
+            _times(op.needed[question]),
+            "yes" if op.evidence[question] >= op.needed[question] else "no",
+        )
+        for op in judged
+        if op.canary_requests
+        for question, text in QUESTIONS.items()
+        if question in op.evidence and question in op.needed
+    ]
+    return Table("What it proves", ("with the flag ...", "evidence", "needed", "proved"), rows)
+
+
+def _pairs(told: Explanation) -> Table:
+    test = told.switchback
+    rows = [(test.operation, str(test.worse), str(test.better), str(test.tied), str(test.discarded))] if test else []
+    header = ("pairs of windows", "worse with the flag", "better", "equal", "not counted")
+    return Table("What the flag did on and off by lot", header, rows)
+
+
+def _times(odds: float) -> str:
+    return f"{odds:,.0f}x" if odds >= 10 else f"{odds:.2g}x"

@@ -1,0 +1,134 @@
+"""The last decision about a stack, told so that somebody who never read a line of statistics understands it.
+
+Knows: the status on record and the spec it was made for. Must not know: where they were read, or how it is printed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from memorystack_operator.api.spec import Spec
+from memorystack_operator.api.status import ArmCounts, RolloutRecord, SwitchbackResult
+from memorystack_operator.core.evidence import Value
+from memorystack_operator.core.limits import budget_text
+from memorystack_operator.core.reasons import HEADLINES, Told, odds, why
+from memorystack_operator.core.records import counts_of, result_of
+from memorystack_operator.core.state import RolloutStatus, Status
+
+__all__ = ["Explanation", "Judged", "explain"]
+
+
+class Judged(Value):
+    """One operation, as far as it was judged."""
+
+    operation: str
+    budget: str
+    canary_requests: int
+    canary_bad: int
+    stable_requests: int
+    stable_bad: int
+    evidence: dict[str, float] = {}
+    """Question -> odds that speak for it now (`worse` 43: 43 to 1)."""
+    needed: dict[str, float] = {}
+    phi_rel: float = 1.0
+    phi_abs: float = 1.0
+
+
+class Explanation(Value):
+    """A headline, the reason in a few sentences, and the numbers behind them."""
+
+    stack: str
+    stage: str = ""
+    value: str = ""
+    outcome: str
+    """How the stage ended, or `UnderWay`, or `None`."""
+    reason: str
+    at: datetime | None = None
+    headline: str
+    """What became of the stage, without its name."""
+    sentences: tuple[str, ...] = ()
+    judged: tuple[Judged, ...] = ()
+    switchback: SwitchbackResult | None = None
+    message: str = ""
+    """The operator's own words."""
+
+
+def explain(name: str, spec: Spec, status: Status, stage: str = "") -> Explanation:
+    """The stage under way, else the one that ended last; with `stage` the last one of that flag."""
+    rollout = status.rollout
+    if rollout and stage in ("", rollout.stage):
+        return _explained(name, _under_way(spec, rollout), rollout.state_since)
+    record = next((r for r in reversed(status.history) if stage in ("", r.stage)), None)
+    if record:
+        return _explained(name, _ended(spec, record), record.ended_at)
+    what = f"about {stage} " if stage else ""
+    text = "the flags of the first start were taken as they were; a later change of one is tried first"
+    headline = f"Nothing was decided {what}yet."
+    return Explanation(stack=name, stage=stage, outcome="None", reason="None", headline=headline, sentences=(text,))
+
+
+def _under_way(spec: Spec, rollout: RolloutStatus) -> Told:
+    return Told(
+        spec=spec,
+        stage=rollout.stage,
+        value=rollout.value,
+        outcome="UnderWay",
+        reason=str(rollout.state),
+        message=rollout.message,
+        judged=counts_of(rollout, spec),
+        switchback=result_of(rollout.switchback, spec) if rollout.switchback else None,
+        withdrawals=rollout.withdrawals,
+        flipped_at=rollout.flipped_at,
+        ended_at=None,
+    )
+
+
+def _ended(spec: Spec, record: RolloutRecord) -> Told:
+    return Told(
+        spec=spec,
+        stage=record.stage,
+        value=record.value,
+        outcome=record.outcome,
+        reason=record.reason,
+        message=record.message,
+        judged=record.judged,
+        switchback=record.switchback,
+        withdrawals=record.withdrawals,
+        flipped_at=record.flipped_at,
+        ended_at=record.ended_at,
+    )
+
+
+def _explained(name: str, told: Told, at: datetime) -> Explanation:
+    budgets = told.spec.rollout.wire_budgets().p95_ms
+    return Explanation(
+        stack=name,
+        stage=told.stage,
+        value=told.value,
+        outcome=told.outcome,
+        reason=told.reason,
+        at=at,
+        headline=HEADLINES.get(told.reason if told.outcome == "UnderWay" else told.outcome, "is being tried."),
+        sentences=why(told),
+        judged=tuple(
+            _judged(operation, counts, next((ms for o, ms in budgets.items() if o == operation), None))
+            for operation, counts in told.judged.items()
+        ),
+        switchback=told.switchback,
+        message=told.message,
+    )
+
+
+def _judged(operation: str, counts: ArmCounts, budget: int | None) -> Judged:
+    return Judged(
+        operation=operation,
+        budget=budget_text(budget) if budget else "",
+        canary_requests=counts.canary_requests,
+        canary_bad=counts.canary_bad,
+        stable_requests=counts.stable_requests,
+        stable_bad=counts.stable_bad,
+        evidence={q: odds(v) for q, v in counts.log_e.items()},
+        needed={q: odds(v) for q, v in counts.needed.items()},
+        phi_rel=counts.phi_rel,
+        phi_abs=counts.phi_abs,
+    )
