@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-from memorystack_operator.cli.doors import folder_of, said_plainly, stack_option, state_dir_option
+from memorystack_operator.cli.doors import said_plainly
+from memorystack_operator.cli.target import target_options
 from memorystack_operator.local.actions import submit
+from memorystack_operator.local.state import StateFolder
+
+if TYPE_CHECKING:
+    from memorystack_operator.cli.on_cluster import ClusterStack
 
 __all__ = ["abort", "pause", "promote", "resume", "retry"]
 
@@ -22,23 +26,26 @@ HELP: Final = {
     "resume": "Go on after `pause`, or past a pause step.",
 }
 
+WHERE: Final = (
+    "With NAME, -n, --context or --kubeconfig the stack of a cluster is meant, else the one on this machine; "
+    "where none is here, the only one of the current context's namespace."
+)
+
 
 def _verb(verb: str) -> click.Command:
-    @click.command(name=verb, help=f"{HELP[verb]}\n\nExit codes: 0 done, 1 refused or nothing is running.")
-    @state_dir_option
-    @stack_option
+    @click.command(name=verb, help=f"{HELP[verb]}\n\n{WHERE}\n\nExit codes: 0 done, 1 refused or nothing is running.")
     @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-    @click.pass_context
     @said_plainly
-    def command(ctx: click.Context, state_dir: Path, name: str | None, output: Literal["text", "json"]) -> None:
-        answer = submit(folder_of(state_dir, name), verb)
+    @target_options
+    def command(target: StateFolder | ClusterStack, output: Literal["text", "json"]) -> None:
+        answer = submit(target, verb) if isinstance(target, StateFolder) else target.submit(verb)
         reason, _, message = answer.partition(": ")
         if output == "json":
             click.echo(json.dumps({"action": verb, "reason": reason, "message": message}))
         else:
             click.echo(f"{verb}: {message}")
         if reason == "ActionRefused":
-            ctx.exit(1)
+            click.get_current_context().exit(1)
 
     return command
 

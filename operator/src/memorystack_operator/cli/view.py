@@ -45,7 +45,8 @@ def draw(report: Report, events: Sequence[EventLine]) -> RenderableType:
         parts += [Text(), _evidence(report)]
     if events:
         parts += [Text(), *(event_text(e) for e in events)]
-    machine = f"CPU idle {report.headroom.idle_percent:.0f} % of {report.headroom.cores} cores"
+    cores = report.headroom.cores
+    machine = f"CPU idle {report.headroom.idle_percent:.0f} % of {cores} cores" if cores else None
     title = f"[bold]{report.name}[/]  {report.gateway}"
     return Panel(
         Group(*parts), title=title, subtitle=machine, title_align="left", subtitle_align="right", padding=(1, 2)
@@ -98,8 +99,10 @@ def _arm(name: str) -> Text:
 
 def _latency(arm: ArmView) -> tuple[Text, str, str]:
     budget = f"{arm.budget_ms} ms" if arm.budget_ms else "-"
-    if arm.p95_ms is None or not arm.requests:
+    if not arm.requests:
         return Text("-"), budget, "-"
+    if arm.p95_ms is None:  # a cluster's status tells only what was over budget
+        return Text("-"), budget, f"{100 * arm.bad / arm.requests:.1f} %"
     over = arm.budget_ms is not None and arm.bad > 0.05 * arm.requests
     shown = f"{arm.p95_ms:.0f} ms" if arm.p95_ms < 1000 else "> 1 s"
     return Text(shown, style="red" if over else "green"), budget, f"{100 * arm.bad / arm.requests:.1f} %"

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
+from memorystack_operator.api.spec import Spec
 from memorystack_operator.core import Status
 from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.limits import limits_of
@@ -22,7 +23,18 @@ from memorystack_operator.local.source import Source
 from memorystack_operator.local.supervisor import LocalPod
 from memorystack_runtime.contract import EvidenceReport
 
-__all__ = ["ArmView", "EventLine", "PodView", "Question", "Report", "make_report", "read_events", "read_report"]
+__all__ = [
+    "ArmView",
+    "EventLine",
+    "PodView",
+    "Question",
+    "Report",
+    "make_report",
+    "questions_of",
+    "read_events",
+    "read_report",
+    "share_of",
+]
 
 
 class View(BaseModel):
@@ -106,8 +118,8 @@ def make_report(
         refusal=source.refusal,
         pods=tuple(_pod(p, reports.get(p.name), p.name in canaries) for p in pods),
         arms=_arms(source, status, reports),
-        share=_share(status),
-        questions=_questions(source, status),
+        share=share_of(status),
+        questions=questions_of(source.stack.spec, status),
         **rest,
     )
 
@@ -166,7 +178,8 @@ def _arms(source: Source, status: Status, reports: Mapping[str, EvidenceReport |
     return tuple(made)
 
 
-def _share(status: Status) -> float:
+def share_of(status: Status) -> float:
+    """Of the requests since the flip, those that the canary served."""
     failures = status.rollout.failures if status.rollout else None
     if failures is None:
         return 0.0
@@ -174,10 +187,11 @@ def _share(status: Status) -> float:
     return round(failures.canary_requests / total, 3) if total else 0.0
 
 
-def _questions(source: Source, status: Status) -> tuple[Question, ...]:
+def questions_of(spec: Spec, status: Status) -> tuple[Question, ...]:
+    """Of the stage under way."""
     if status.rollout is None:
         return ()
-    limits = limits_of(source.stack.spec)
+    limits = limits_of(spec)
     made = []
     for operation, evidence in status.rollout.evidence.items():
         findings = evidence.findings(*limits)

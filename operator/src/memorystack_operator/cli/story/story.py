@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from memorystack_operator.api.status import RolloutRecord
-from memorystack_operator.cli.status import picture
+from memorystack_operator.cli.status import EVENTS_SHOWN, picture
 from memorystack_operator.cli.story.check import EXPECTED
 from memorystack_operator.cli.story.report import ChangeReport, Starvation, change_report
 from memorystack_operator.cli.story.stages import Figures, edit, gather_history, until_ready
 from memorystack_operator.cli.story.watch import Watch
+from memorystack_operator.local.report import read_events
 from memorystack_operator.local.up import Stack
 
 __all__ = ["EDITS", "Story"]
@@ -73,7 +74,7 @@ class Story:
             watch.look(stack)
             rollout = stack.status.rollout
             if rollout and rollout.stage == name and rollout.flags_on:
-                self.frame = picture(stack.report(), stack.folder)
+                self.frame = picture(stack.report(), read_events(stack.folder.events, EVENTS_SHOWN))
             found = next((r for r in stack.status.history if r.id not in known and r.stage == name), None)
             if found and found.everywhere_at:
                 return found
