@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.world import FLAG, POOL, World, rollout, settled_world, stack
+from support.world import FLAG, POOL, World, proving_world, rollout, settled_world, stack
 
 from memorystack_operator.core.explain import Explanation, explain
 
@@ -191,6 +191,16 @@ def test_a_held_stage_waits_for_a_person():
     world.edit(features=FLAG, rollout=rollout(analysis={"interval": "1s", "timeout": "1m", "onInconclusive": "Hold"}))
     assert world.run(600, until=lambda w: w.phase == "Held")
     assert "waits for a person" in text(world)
+
+
+def test_a_flag_that_is_proved_in_pairs_says_so_while_it_is_and_when_it_was():
+    world = proving_world()
+    world.run(40)
+    assert "is put on and off to prove that it keeps the budget" in text(world)
+    assert "pairs of windows with it and without it" in text(world)
+    assert world.run(1800, until=ended)
+    assert "it assumes that the flag's effect on shared parts ends with the request" in text(world)
+    assert told(world).proving == world.status.history[-1].proving
 
 
 def test_a_stage_is_chosen_by_name_and_none_is_invented():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support.world import FLAG, World, rollout, stack
+from support.world import FLAG, World, burst_over_time, rollout, stack
 
 from memorystack_operator.core.state import RolloutState
 
@@ -27,15 +27,6 @@ def undecided_world(
     assert world.run(60, until=lambda w: bool(w.flagged))
     burst_over_time(world)
     return world
-
-
-def burst_over_time(world: World) -> None:
-    current = world.status.rollout
-    evidence = {
-        name: e.model_copy(update={"effect": e.effect.model_copy(update={"phi_abs": 400.0})})
-        for name, e in current.evidence.items()
-    }
-    world.status = world.status.model_copy(update={"rollout": current.model_copy(update={"evidence": evidence})})
 
 
 def proving(world: World) -> bool:

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from memorystack_operator.cli.pairs_view import draw_pairs
 from memorystack_operator.local.report import ArmView, EventLine, Report
 
 __all__ = ["draw", "event_text"]
@@ -41,7 +42,9 @@ _QUESTIONS: Final = {
 def draw(report: Report, events: Sequence[EventLine]) -> RenderableType:
     """The whole live view."""
     parts: list[RenderableType] = [_headline(report), Text(), _arms(report)]
-    if report.questions:
+    if report.pairs:
+        parts += [Text(), draw_pairs(report.pairs)]
+    if report.questions and (report.pairs is None or report.pairs.kind == "Proving"):
         parts += [Text(), _evidence(report)]
     if events:
         parts += [Text(), *(event_text(e) for e in events)]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from memorystack_operator.api.spec import Spec
-from memorystack_operator.api.status import ArmCounts, RolloutRecord, SwitchbackResult
+from memorystack_operator.api.status import ArmCounts, ProvingResult, RolloutRecord, SwitchbackResult
 from memorystack_operator.core.evidence import Value
 from memorystack_operator.core.limits import budget_text
 from memorystack_operator.core.reasons import HEADLINES, Told, odds, why
-from memorystack_operator.core.records import counts_of, result_of
+from memorystack_operator.core.records import counts_of, proving_of, result_of
 from memorystack_operator.core.state import RolloutStatus, Status
 
 __all__ = ["Explanation", "Judged", "explain"]
@@ -49,6 +49,7 @@ class Explanation(Value):
     sentences: tuple[str, ...] = ()
     judged: tuple[Judged, ...] = ()
     switchback: SwitchbackResult | None = None
+    proving: ProvingResult | None = None
     message: str = ""
     """The operator's own words."""
 
@@ -77,6 +78,7 @@ def _under_way(spec: Spec, rollout: RolloutStatus) -> Told:
         message=rollout.message,
         judged=counts_of(rollout, spec),
         switchback=result_of(rollout.switchback, spec) if rollout.switchback else None,
+        proving=proving_of(rollout, spec),
         withdrawals=rollout.withdrawals,
         flipped_at=rollout.flipped_at,
         ended_at=None,
@@ -93,6 +95,7 @@ def _ended(spec: Spec, record: RolloutRecord) -> Told:
         message=record.message,
         judged=record.judged,
         switchback=record.switchback,
+        proving=record.proving,
         withdrawals=record.withdrawals,
         flipped_at=record.flipped_at,
         ended_at=record.ended_at,
@@ -115,6 +118,7 @@ def _explained(name: str, told: Told, at: datetime) -> Explanation:
             for operation, counts in told.judged.items()
         ),
         switchback=told.switchback,
+        proving=told.proving,
         message=told.message,
     )
 

@@ -12,8 +12,9 @@ from math import exp, log
 from typing import Final
 
 from memorystack_operator.api.spec import Spec
-from memorystack_operator.api.status import ArmCounts, SwitchbackResult
+from memorystack_operator.api.status import ArmCounts, ProvingResult, SwitchbackResult
 from memorystack_operator.core.limits import budget_text
+from memorystack_operator.core.qualifying import ASSUMPTION
 
 __all__ = ["HEADLINES", "Told", "odds", "why"]
 
@@ -32,6 +33,7 @@ class Told:
     message: str
     judged: dict[str, ArmCounts]
     switchback: SwitchbackResult | None
+    proving: ProvingResult | None
     withdrawals: int
     flipped_at: datetime | None
     ended_at: datetime | None
@@ -47,6 +49,7 @@ HEADLINES: Final = {
     "Progressing": "is being tried.",
     "Withdrawn": "is withdrawn for now: no pod serves it.",
     "Switchback": "is put on and off to find out whether it harms the others.",
+    "Proving": "is put on and off to prove that it keeps the budget.",
     "Held": "waits for a person: the evidence did not suffice.",
 }
 Sentences = tuple[str, ...]
@@ -54,7 +57,12 @@ Sentences = tuple[str, ...]
 
 def _within(told: Told) -> Sentences:
     rate = told.spec.rollout.analysis.false_promotion_rate
-    lines = [f"{_with_flag(o, c, told)}; 5 % are allowed{_proof(c, 'within')}" for o, c in _served(told)]
+    paired = told.proving if told.proving and told.proving.decided else None
+    lines = [
+        f"{_with_flag(o, c, told)}; 5 % are allowed{'.' if paired else _proof(c, 'within')}" for o, c in _served(told)
+    ]
+    if paired:
+        lines.append(_pairs(paired))
     return (*lines, f"A flag that breaks the budget would pass this proof in at most {_percent(rate)} of the cases.")
 
 
@@ -62,6 +70,20 @@ def _improves(told: Told) -> Sentences:
     return tuple(
         f"{_both(o, c, told)}{_proof(c, 'better' if c.over_budget_before else 'within')}" for o, c in _served(told)
     )
+
+
+def _proving(told: Told) -> Sentences:
+    if told.proving is None:
+        return _own_words(told)
+    return (
+        "Traffic comes in bursts, and they hide what the flag does; so it goes on and off by lot, in short windows.",
+        _pairs(told.proving),
+    )
+
+
+def _pairs(proving: ProvingResult) -> str:
+    parts = [f"{_to_one(p.log_e)} for {name} ({_to_one(p.needed)} is needed)" for name, p in proving.operations.items()]
+    return f"{proving.pairs} pairs of windows with it and without it speak with {' and '.join(parts)}; {ASSUMPTION}."
 
 
 def _harmful(told: Told) -> Sentences:
@@ -149,6 +171,7 @@ REASONS: Final[dict[str, Callable[[Told], Sentences]]] = {
     "Progressing": _trying,
     "Withdrawn": _withdrawn,
     "Switchback": _shared,
+    "Proving": _proving,
 }
 """How an ended stage, or one in that state, is told; a reason that is not here speaks for itself in the operator's words."""
 

@@ -18,6 +18,7 @@ from memorystack_operator.api.spec import Spec
 from memorystack_operator.core import Status
 from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.limits import limits_of
+from memorystack_operator.core.standing import Standing, standing_of
 from memorystack_operator.local.machine import Headroom
 from memorystack_operator.local.source import Source
 from memorystack_operator.local.supervisor import LocalPod
@@ -98,6 +99,8 @@ class Report(View):
     share: float = 0.0
     """Of the requests since the flip, those that the canary served."""
     questions: tuple[Question, ...] = ()
+    pairs: Standing | None = None
+    """The windows under way, in a switchback or while a step is proved."""
     headroom: Headroom = Headroom()
     engines: dict[str, str] = {}
 
@@ -120,6 +123,7 @@ def make_report(
         arms=_arms(source, status, reports),
         share=share_of(status),
         questions=questions_of(source.stack.spec, status),
+        pairs=standing_of(source.stack.spec, status.rollout),
         **rest,
     )
 

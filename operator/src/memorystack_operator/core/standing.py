@@ -1,0 +1,95 @@
+"""Where the pairs of windows under way stand, as people may want to see it: which window, and what the pairs say so far.
+
+Knows: a rollout and its spec. Must not know: how it is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from memorystack_operator.api.spec import Spec
+from memorystack_operator.core.evidence import Finding, Value
+from memorystack_operator.core.limits import limits_of, switchback_level
+from memorystack_operator.core.pairs import Pairs
+from memorystack_operator.core.proving import Proving
+from memorystack_operator.core.state import RolloutState, RolloutStatus
+from memorystack_operator.core.switchback import CLEARED, Switchback
+
+__all__ = ["Lean", "Standing", "standing_of"]
+
+
+class Lean(Value):
+    """One way in which the pairs may decide."""
+
+    operation: str
+    name: Literal["harms", "cleared", "own", "shared", "proved"]
+    """Switchback: the flag harms, or is cleared. Proving: no harm of its own, none to shared parts, both together."""
+    fraction: float
+    """Of the evidence that decides, 0 to 1 on the log scale."""
+    holds: bool
+
+
+class Standing(Value):
+    """The windows under way."""
+
+    kind: Literal["Switchback", "Proving"]
+    pair: int
+    """The one under way, from 1; dropped ones are among it."""
+    window: int
+    """1 or 2."""
+    flags: Literal["on", "off", "waiting"]
+    """Waiting: the world cannot be measured, so no window runs and the flags are off."""
+    counting: bool
+    """False: the flags are settling, and nothing is counted yet."""
+    played: str
+    """How the whole pairs went, in words."""
+    leans: tuple[Lean, ...] = ()
+
+
+def standing_of(spec: Spec, rollout: RolloutStatus | None) -> Standing | None:
+    """None: no pair is under way."""
+    if rollout is None:
+        return None
+    if rollout.state is RolloutState.SWITCHBACK and rollout.switchback:
+        return _switchback(spec, rollout.switchback)
+    if rollout.state is RolloutState.PROVING and rollout.proving:
+        return _proving(spec, rollout, rollout.proving)
+    return None
+
+
+def _switchback(spec: Spec, test: Switchback) -> Standing:
+    harm = test.finding(switchback_level(spec, test.number))
+    # Wealth that melts away speaks for the flag: the same scale, mirrored.
+    clear = Finding(-test.log_e, -CLEARED)
+    played = f"worse with the flag in {test.worse}, better in {test.better}, equal in {test.tied}"
+    leans = (_lean(test.operation, "harms", harm), _lean(test.operation, "cleared", clear))
+    return _standing("Switchback", test, played, leans)
+
+
+def _proving(spec: Spec, rollout: RolloutStatus, test: Proving) -> Standing:
+    _, beta = limits_of(spec)
+    leans: list[Lean] = []
+    for name, proof in test.proofs.items():
+        both = proof.finding(rollout.evidence[name].findings(1, beta).within.log_e, beta)
+        leans += [
+            _lean(name, "own", Finding(proof.own_log_e, both.needed)),
+            _lean(name, "shared", Finding(proof.shared_log_e, both.needed)),
+            _lean(name, "proved", both),
+        ]
+    return _standing("Proving", test, f"{test.pairs} whole", tuple(leans))
+
+
+def _standing(kind: Literal["Switchback", "Proving"], test: Pairs, played: str, leans: tuple[Lean, ...]) -> Standing:
+    return Standing(
+        kind=kind,
+        pair=test.pair + 1,
+        window=2 if test.second else 1,
+        flags="waiting" if test.waiting else "on" if test.on else "off",
+        counting=test.counting_since is not None and not test.waiting,
+        played=f"{played}{f', dropped {test.discarded}' if test.discarded else ''}",
+        leans=leans,
+    )
+
+
+def _lean(operation: str, name: Literal["harms", "cleared", "own", "shared", "proved"], finding: Finding) -> Lean:
+    return Lean(operation=operation, name=name, fraction=round(finding.fraction, 3), holds=finding.holds)
