@@ -69,7 +69,7 @@ def test_completion_is_a_script_of_the_shell(shell: str):
     assert "_MEMORYSTACK_COMPLETE" in run("completion", shell).output
 
 
-@pytest.mark.parametrize("verb", ["status", "promote", "abort", "retry", "pause", "resume", "down"])
+@pytest.mark.parametrize("verb", ["status", "explain", "promote", "abort", "retry", "pause", "resume", "down"])
 def test_without_a_stack_every_verb_says_so(tmp_path: Path, verb: str):
     done = run(verb, "--state-dir", str(tmp_path))
     assert done.exit_code == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from memorystack_operator.api.status import SwitchbackResult
 from memorystack_operator.cli import main
+from memorystack_operator.cli.story.engine import ENGINE, engine_hash
 from memorystack_operator.cli.story.interference import TRIALS, InterferenceReport, TrialReport, problems_of, told
 from memorystack_operator.cli.story.report import Starvation
 
@@ -51,8 +53,8 @@ CASES = [
 ]  # fmt: skip
 
 
-def written(path: Path, *trials: TrialReport) -> Path:
-    report = InterferenceReport(started_at=datetime.now(UTC), trials=trials)
+def written(path: Path, *trials: TrialReport, engine: str = "") -> Path:
+    report = InterferenceReport(engine=engine or engine_hash(), started_at=datetime.now(UTC), trials=trials)
     path.write_text(report.model_dump_json(by_alias=True))
     return path
 
@@ -63,6 +65,20 @@ def test_the_report_holds_only_when_the_guilty_was_convicted_and_the_innocent_wa
     done = CliRunner().invoke(main, ["demo-interference", "--check", str(written(tmp_path / "r.json", *trials))])
     assert done.exit_code == (1 if problem else 0), done.output
     assert problem in done.output
+
+
+def test_a_report_of_another_engine_is_stale_even_if_it_is_as_told(tmp_path: Path):
+    path = written(tmp_path / "r.json", flooding(), flapping(), engine="0123456789ab")
+    done = CliRunner().invoke(main, ["demo-interference", "--check", str(path)])
+    assert done.exit_code == 1
+    assert "made by engine 0123456789ab" in done.output
+    assert "run make demo-interference" in done.output
+
+
+def test_every_module_of_the_engine_is_in_its_hash():
+    core = files("memorystack_operator.core")
+    assert all(core.joinpath(f"{name}.py").is_file() for name in ENGINE)
+    assert len(engine_hash()) == 12
 
 
 def test_an_innocent_flag_may_be_withdrawn_late_since_the_environment_chooses_when():

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 from support.world import FLAG, POOL, World, rollout, settled_world
 
-from memorystack_operator.cli import main
+from memorystack_operator.cli import main, on_cluster
 from memorystack_operator.cli.document import change_text, flag_text
 from memorystack_operator.local.report import PodView, Report
 
@@ -82,13 +82,13 @@ def test_explain_tells_the_last_decision_of_a_stack_that_does_not_run(promoted: 
 @pytest.mark.parametrize("output", ["json", "yaml"])
 def test_explain_is_data_for_programs(promoted: Path, output: str):
     done = run("explain", "--state-dir", str(promoted), "--output", output)
-    found = json.loads(done.output) if output == "json" else yaml.safe_load(done.output)
+    found = json.loads(done.stdout) if output == "json" else yaml.safe_load(done.stdout)
     assert found["outcome"] == "Promoted"
     assert found["judged"][0]["canaryRequests"] > 0
 
 
 def test_explain_in_markdown_is_a_heading_a_paragraph_and_tables(promoted: Path):
-    lines = run("explain", "--state-dir", str(promoted), "--output", "markdown").output.splitlines()
+    lines = run("explain", "--state-dir", str(promoted), "--output", "markdown").stdout.splitlines()
     assert lines[0].startswith("## mem: parallelIngest")
     assert "| requests | p95 budget | served | bad | bad share |" in lines
     assert "| :--- | ---: | ---: | ---: | ---: |" in lines
@@ -148,7 +148,7 @@ def test_plan_from_the_record_names_stages_steps_times_and_detection(promoted: P
 
 def test_plan_of_the_same_file_would_try_nothing(promoted: Path):
     done = run("plan", "-f", str(promoted / "same.yaml"), "--state-dir", str(promoted), "--output", "json")
-    found = json.loads(done.output)
+    found = json.loads(done.stdout)
     assert found["outlook"]["stages"] == []
     assert found["remarks"][0].startswith("every flag of the file serves already")
 
@@ -184,6 +184,47 @@ def test_plan_shows_a_pause_and_what_a_stack_over_budget_needs(tmp_path: Path):
     assert "2: pause" in output
     assert "until a person resumes" in output
     assert "store, better than others" in output
+
+
+# -- a stack of a cluster ------------------------------------------------------
+
+
+class InCluster:
+    """What `on_cluster.open_stack` would have found."""
+
+    name = "mem"
+    where = "ai/mem"
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def known(self):
+        return self._world.stack, self._world.status
+
+
+@pytest.fixture
+def clustered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    world = settled_world(240)
+    world.edit(features=FLAG)
+    assert world.run(120, until=lambda w: bool(w.status.history))
+    asked = []
+    monkeypatch.setattr(on_cluster, "open_stack", lambda *words: asked.append(words) or InCluster(world))
+    file_of(world, tmp_path / "new.yaml", features={**FLAG, **POOL})
+    return tmp_path
+
+
+def test_explain_of_a_stack_in_a_cluster_reads_its_status(clustered: Path):
+    done = run("explain", "mem", "-n", "ai")
+    assert done.exit_code == 0, done.output
+    assert "mem: parallelIngest {concurrency: 4} was promoted" in done.stdout
+
+
+def test_plan_against_a_cluster_compares_with_what_serves_there_and_its_recorded_traffic(clustered: Path):
+    done = run("plan", "-f", str(clustered / "new.yaml"), "-n", "ai", "--output", "json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["outlook"]
+    assert [s["name"] for s in found["stages"]] == ["httpPool"]
+    assert found["traffic"][0]["source"] == "Recorded"
 
 
 # -- a stack that runs ---------------------------------------------------------
@@ -239,7 +280,7 @@ def running(tmp_path: Path):
 
 def test_plan_reads_the_traffic_of_now_from_the_running_pods(running: Path):
     done = run("plan", "-f", str(running / "new.yaml"), "--state-dir", str(running), "--output", "json")
-    found = json.loads(done.output)
+    found = json.loads(done.stdout)
     assert [t["source"] for t in found["outlook"]["traffic"]] == ["Observed", "Observed"]
     assert found["outlook"]["traffic"][0]["rate"] == pytest.approx(60, rel=0.05)
     assert found["outlook"]["stages"][0]["medianSeconds"] >= 10

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from memorystack_operator.api.spec import FEATURE_NAMES
+from memorystack_operator.api.spec import FEATURE_NAMES, Spec
 from memorystack_operator.cli.document import Document, Format, Table, flag_text, output_option, show
-from memorystack_operator.cli.doors import folder_of, said_plainly, stack_option, state_dir_option
+from memorystack_operator.cli.doors import said_plainly
+from memorystack_operator.cli.target import target_options
+from memorystack_operator.core import Status
 from memorystack_operator.core.explain import Explanation, Judged
 from memorystack_operator.core.explain import explain as explained
 from memorystack_operator.local.errors import LocalError
 from memorystack_operator.local.recorded import recorded
+from memorystack_operator.local.state import StateFolder
+
+if TYPE_CHECKING:
+    from memorystack_operator.cli.on_cluster import ClusterStack
 
 __all__ = ["document_of", "explain"]
 
@@ -26,26 +32,35 @@ QUESTIONS = {
 
 
 @click.command()
-@state_dir_option
-@stack_option
 @click.option("--stage", type=click.Choice(FEATURE_NAMES), help="The last decision about this flag.")
 @output_option
 @said_plainly
-def explain(state_dir: Path, name: str | None, stage: str | None, output: Format) -> None:
+@target_options
+def explain(target: StateFolder | ClusterStack, stage: str | None, output: Format) -> None:
     """Explain the last decision about a stack, running or not: what, why, at what cost, and on which numbers.
+
+    With NAME, -n, --context or --kubeconfig the stack of a cluster is meant, else the one on this machine.
 
     \b
       memorystack explain
       memorystack explain --stage httpPool --output markdown
+      memorystack explain agent-memory -n ai
 
     Exit codes: 0 explained, 1 no such stack.
     """
-    folder = folder_of(state_dir, name)
-    known = recorded(folder)
+    name, spec, status = _known(target)
+    show(document_of(explained(name, spec, status, stage or "")), output)
+
+
+def _known(target: StateFolder | ClusterStack) -> tuple[str, Spec, Status]:
+    if not isinstance(target, StateFolder):
+        stack, status = target.known()
+        return target.name, stack.spec, status
+    known = recorded(target)
     if known is None:
-        msg = f"nothing is on record in {folder.root} yet: the stack is just starting, try again in a second"
+        msg = f"nothing is on record in {target.root} yet: the stack is just starting, try again in a second"
         raise LocalError(msg)
-    show(document_of(explained(folder.root.name, known.spec, known.status, stage or "")), output)
+    return target.root.name, known.spec, known.status
 
 
 def document_of(told: Explanation) -> Document:

@@ -12,6 +12,7 @@ import click
 from memorystack_operator.api import MemoryStack, load
 from memorystack_operator.cli.document import Document, Format, Table, change_text, output_option, show
 from memorystack_operator.cli.doors import said_plainly, state_dir_option
+from memorystack_operator.cli.run import cluster_part
 from memorystack_operator.core.advice import Plan, remarks, wait_text
 from memorystack_operator.core.canary import pods_for
 from memorystack_operator.core.evidence import Value
@@ -36,22 +37,38 @@ __all__ = ["document_of", "plan"]
     type=click.Path(path_type=Path),
     help="The MemoryStack as it would be applied.",
 )
+@click.option("-n", "--namespace", help="Compare with the stack of that name in this namespace of the cluster.")
+@click.option("--context", help="The same, in this context of the kubeconfig.")
+@click.option("--kubeconfig", help="The same, with this kubeconfig.")
 @state_dir_option
 @output_option
 @said_plainly
-def plan(file: Path, state_dir: Path, output: Format) -> None:
+def plan(
+    file: Path,
+    namespace: str | None,
+    context: str | None,
+    kubeconfig: str | None,
+    state_dir: Path,
+    output: Format,
+) -> None:
     """Say what a changed file would bring, before it is saved: stages, steps, and how long the evidence will take.
 
-    The times come from the traffic of the running stack of that name, else from what is on record of it. Nothing is
-    changed.
+    The times come from the traffic of the running stack of that name, else from what is on record of it: on this
+    machine, or with -n, --context or --kubeconfig in a cluster. Nothing is changed.
 
     \b
       memorystack plan -f new.yaml
+      memorystack plan -f new.yaml -n ai
 
-    Exit codes: 0 planned, 2 the file is invalid.
+    Exit codes: 0 planned, 1 the cluster cannot be asked, 2 the file is invalid.
     """
     stack = load(file).stack
-    known = on_record(StateFolder(state_dir / stack.metadata.name))
+    name = stack.metadata.name
+    if namespace or context or kubeconfig:
+        live, status = cluster_part("cli.on_cluster").open_stack(name, namespace, context, kubeconfig).known()
+        known: Recorded | None = Recorded(live.spec, status)
+    else:
+        known = on_record(StateFolder(state_dir / name))
     status = known.status if known else Status()
     seen = outlook(stack, status, _traffic(stack, known) if known else ())
     show(document_of(Plan(stack, status, seen)), output)

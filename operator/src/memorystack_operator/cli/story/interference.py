@@ -75,6 +75,8 @@ class InterferenceReport(Record):
     """Both trials."""
 
     version: Literal[1] = 1
+    engine: str = ""
+    """Hash of the engine that made it."""
     started_at: datetime
     seconds: float = 0.0
     cores: int = 0
