@@ -38,7 +38,7 @@ generate: $(READY) ## Write what is made from the code: the resource's definitio
 demo: $(READY) ## Run a stack and watch a good flag promoted and a bad one taken back (about five minutes)
 	@$(BIN)/memorystack demo
 
-demo-interference: $(READY) ## See a sick environment told from a flag that makes everybody sick (about twelve minutes)
+demo-interference: $(READY) ## See a sick environment told from a flag that makes everybody sick (about ten minutes)
 	@$(BIN)/memorystack demo-interference
 
 test: $(READY) ## Run all tests with branch coverage

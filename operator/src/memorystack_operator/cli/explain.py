@@ -24,7 +24,7 @@ __all__ = ["document_of", "explain"]
 
 QUESTIONS = {
     "over": "over its budget",
-    "stableOver": "the others over it, too",
+    "stableOver": "over it on the others, too",
     "worse": "worse than the others",
     "within": "within its budget",
     "better": "better than the others",

@@ -114,7 +114,7 @@ def _traffic(stack: MemoryStack, known: Recorded) -> tuple[Traffic, ...]:
         flags=stable.revision,
         canaries=pods_for(weights[0], stack.spec.replicas) if weights else 1,
         now=time.time(),
-        previous=last,
+        previous=known.status.calibration,
         since=known.status.promoted_at,
     )
 
@@ -213,7 +213,7 @@ def _detections(stage: StageOutlook) -> Table:
 def _found(found: Detection) -> str:
     if found.seconds is None:
         return f"not in {wait_text(HORIZON_SECONDS)}"
-    what = " (withdrawn, then the switchback asks)" if found.outcome is Outcome.WITHDRAW else ""
+    what = " -> switchback" if found.outcome is Outcome.WITHDRAW else ""
     return _times(found.seconds, found.late_seconds, known=True) + what
 
 

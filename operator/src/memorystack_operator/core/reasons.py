@@ -44,6 +44,7 @@ HEADLINES: Final = {
     "RolledBack": "was taken back: no pod serves it.",
     "Aborted": "was aborted by a person: no pod serves it.",
     "Superseded": "was overtaken by a newer change, before it was judged.",
+    "Kept": "was suspected after its promotion, and stays: every pod serves it.",
     "Inconclusive": "could not be judged in time, so it was taken back.",
     "Calibrating": "is about to be tried.",
     "Progressing": "is being tried.",
