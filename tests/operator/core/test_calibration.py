@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf
 
 import numpy as np
 import pytest
 
 from memorystack_operator.core import dispersion
-from memorystack_operator.core.calibration import ASSUMED_PHI, Calibration, calibrate
+from memorystack_operator.core.calibration import ASSUMED_PHI, Calibration, calibrate, room_of
 from memorystack_operator.core.chi_square import cdf, lower_decile
+from memorystack_operator.core.dispersion import edge_of
 from memorystack_operator.core.evidence import DesignEffect
-from memorystack_operator.core.history import Scope, cut
+from memorystack_operator.core.history import Cell, Scope, cut, cut_long
 from memorystack_runtime.contract import LADDER_MS, Counters, EvidenceReport, RevisionCounters, Snapshot
 
 NOW = 30_000.0
@@ -53,10 +55,10 @@ def alike(blocks: int, requests: int = 200, share: float = 0.06, bad: float = 0.
     return {f"p{i}": [block() for _ in range(blocks)] for i in range(pods)}
 
 
-def of(rates, *, waited: float = 0, chosen=("p0",), previous=None, budgets=None) -> Calibration:
+def of(rates, *, waited: float = 0, chosen=("p0",), previous=None, budgets=None, since: float = -inf) -> Calibration:
     return calibrate(
         reports(rates), budgets or {"store": 250}, flags="old", chosen=set(chosen), now=NOW,
-        waited=timedelta(seconds=waited), previous=previous,
+        waited=timedelta(seconds=waited), previous=previous, since=since,
     )  # fmt: skip
 
 
@@ -258,3 +260,113 @@ def test_what_happened_before_the_last_half_hour_is_not_before_the_flip():
 def test_json_from_before_the_rate_was_known_is_still_read():
     old = DesignEffect.model_validate({"phiAbs": 3.0, "phiRel": 2.0, "source": "Measured"})
     assert (old.rate, old.phi_abs) == (0.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "steps", "edge"),
+    [
+        (30, {160: 400, 1000: 30}, None),
+        (29, {125: 90, 160: 70, 200: 40, 1000: 29}, 200),
+        (5, {100: 200, 125: 55, 160: 48, 200: 10, 1000: 5}, 160),
+        (5, {100: 400, 125: 200, 200: 29, 1000: 5}, 125),
+        (0, {5: 10, 1000: 0}, 5),
+        (900, {250: 900, 1000: 450}, None),
+        (901, {250: 901, 320: 850, 400: 600, 500: 450, 1000: 10}, 500),
+        (1000, {1000: 1000}, 320),
+    ],
+    ids=["3 % at the budget", "nearest to 5 %", "either side", "never below 3 %", "nothing reaches 3 %", "90 % over",
+         "nearest to 50 % above", "all over"],
+)  # fmt: skip
+def test_design_effects_are_taken_at_a_share_near_5_percent(bad: int, steps: dict[int, int], edge: int | None):
+    """verdict.md 1.6; `steps` give the requests of 1000 that took longer than each edge up to the named one"""
+    over = tuple(steps[min(upto for upto in steps if upto >= ms)] for ms in LADDER_MS)
+    found = edge_of(Cell(1000, bad, over), 250)
+    assert (None if found is None else LADDER_MS[found]) == edge
+
+
+def test_of_nothing_served_the_edge_is_the_budget():
+    assert edge_of(Cell(0, 0, (0,) * len(LADDER_MS)), 250) is None
+
+
+def test_after_a_promotion_what_the_canary_served_before_does_not_count():
+    """verdict.md 7: share, over-before and margin come from the time since; the chosen pod was the canary"""
+    rates = alike(4)
+    rates["p0"] = [(200, 190, 195)] * 2 + rates["p0"][2:]
+    before = of(rates, previous=of(alike(12)))
+    assert before.operations["store"].over_budget_before
+    after = of(rates, previous=of(alike(12)), since=NOW - 60.0)
+    prior = after.operations["store"]
+    assert after.ready
+    assert (prior.share, prior.requests, prior.over_budget_before) == (0.0, 2 * 3 * 200, False)
+    assert prior.effect.margin < before.operations["store"].effect.margin
+    assert prior.effect.source == "Carried"
+    assert not of(rates, previous=of(alike(12)), since=NOW - 20.0).ready
+
+
+def test_ten_blocks_after_a_promotion_are_measured_anew():
+    old = of(alike(12))
+    assert of(alike(12, seed=2), previous=old, since=NOW - 290.0).operations["store"].effect.source == "Carried"
+    assert of(alike(12, seed=2), previous=old, since=NOW - 300.0).operations["store"].effect.source == "Measured"
+
+
+def test_an_edited_budget_does_not_spoil_the_past_where_it_is_an_edge_of_the_ladder():
+    made = reports(alike(12, share=0.3))
+    found = {
+        ms: calibrate(made, {"store": ms}, flags="old", chosen={"p0"}, now=NOW, waited=timedelta(0)).operations["store"]
+        for ms in (200, 250, 400)
+    }
+    assert found[200].share == pytest.approx(0.3, abs=0.03)
+    assert (found[250].share, found[400].share) == (0.0, 0.0)
+    assert found[200].over_budget_before
+
+
+def long_reports(shares: list[float], requests: int = 6000) -> list[EvidenceReport]:
+    """Ten-minute blocks of three pods at these bad shares, and a short ring of the last half minute."""
+    made = []
+    for uid in ("p0", "p1", "p2"):
+        total, ring = np.zeros(3, dtype=int), []
+        for i in range(len(shares) + 1):
+            counters = Counters(requests=int(total[0]), bad=int(total[1]), over=over_of(*map(int, total)))
+            book = RevisionCounters(flags="old", budgets="b", operations={"store": counters})
+            ring.append(Snapshot(age_seconds=600.0 * (len(shares) - i), counters=(book,)))
+            if i < len(shares):
+                bad = round(requests * shares[i])
+                total += np.array((requests, bad, bad))
+        made.append(
+            EvidenceReport(
+                pod=uid, uid=uid, started_at=0, flags="old", source="file", budgets="b",
+                counters=ring[-1].counters, ring=ring[-1:], long_ring=tuple(ring),
+            )
+        )  # fmt: skip
+    return made
+
+
+def test_the_second_ring_tells_the_long_run_share():
+    """verdict.md 10: U from up to a day of ten-minute totals, at the effective number of requests"""
+    made, scope = long_reports([0.03] * 36), Scope("store", "old", NOW, 250)
+    room = room_of(made, scope, 100.0)
+    assert (room.hours, room.requests) == (6.0, 36 * 3 * 6000)
+    assert 0.03 < room.limit < 0.036
+    assert room_of(long_reports([0.03] * 3), scope, 100.0).limit > 0.04
+    assert room_of(made, scope, 1.0).limit < room.limit
+    assert len(cut_long(made, scope).blocks) == 36
+
+
+def test_noise_of_hours_is_found_by_ten_minute_blocks_and_leaves_less_room():
+    scope = Scope("store", "old", NOW, 250)
+    slow, calm = [0.01] * 18 + [0.05] * 18, [0.03] * 36
+    assert room_of(long_reports(slow), scope, 10.0).limit > room_of(long_reports(calm), scope, 10.0).limit + 0.003
+    assert room_of(long_reports(slow[14:22]), scope, 10.0).limit == room_of(long_reports(calm[:8]), scope, 10.0).limit
+
+
+def test_without_a_second_ring_the_first_one_tells():
+    made = reports(alike(12, bad=0.03))
+    room = room_of(made, Scope("store", "old", NOW, 250), 1.0)
+    assert (room.hours, room.requests) == (0.1, 12 * 3 * 200)
+    assert room_of(made, Scope("store", "old", NOW, 250, since=NOW + 1), 1.0).limit == 1.0
+
+
+def test_the_room_is_frozen_with_the_prior():
+    room = of(alike(12, bad=0.02)).operations["store"].room
+    assert room.usable
+    assert room.requests == 12 * 3 * 200

@@ -262,3 +262,38 @@ def test_a_breach_is_convicted_within_seconds_and_few_bad_answers():
 
 def test_alike_arms_are_almost_never_convicted():
     assert sum(breach(seed, 0.03, 0.03, 1.4, 300) is not None for seed in range(200)) <= 2
+
+
+def test_what_a_pod_served_while_it_was_not_read_is_not_compared_but_counts():
+    """A burst that everybody had, told late by the canary alone, is no difference between the arms."""
+    late = Evidence().add(Read(Tally(), Tally(300, 6), late_canary=Tally(2000, 600)))
+    findings = late.findings(0.01, 0.05)
+    assert findings.worse.log_e <= 0.0
+    assert findings.over.log_e > 0.0
+    assert (late.canary, late.step_bad) == (Tally(2000, 600), 600)
+    burst = Evidence().add(Read(Tally(2000, 600), Tally(300, 6)))
+    assert burst.findings(0.01, 0.05).worse.holds
+    others = Evidence().add(Read(Tally(100, 5), Tally(300, 15), late_stable=Tally(1000, 300)))
+    assert others.stable == Tally(1300, 315)
+    assert others.relative == Evidence().add(Read(Tally(100, 5), Tally(300, 15))).relative
+
+
+def test_without_anybody_to_compare_with_over_is_divided_by_the_design_effect():
+    """verdict.md 4: `f = phi_abs if strict or not sn`"""
+    effect = DesignEffect(phi_abs=10, source="Measured")
+    alone, beside = (Evidence(effect=effect).add(Read(Tally(100, 30), arm)) for arm in (Tally(), Tally(300, 90)))
+    assert alone.findings(0.01, 0.05).over.log_e < beside.findings(0.01, 0.05).over.log_e
+
+
+@pytest.mark.parametrize("shares", [(0.25, 0.5), (0.5, 0.1), (0.1, 0.9)])
+def test_arms_that_change_size_stay_a_fair_comparison(shares: tuple[float, float]):
+    """Exact: the mean of the relative bets over two readings of different shares is at most 1 where both arms are alike."""
+    mean = 0.0
+    for x, y in itertools.product(range(5), repeat=2):
+        evidence, chance = Evidence(), 1.0
+        for share, bad in zip(shares, (x, y), strict=True):
+            n = round(100 * share)
+            chance *= comb(n, bad) * comb(100 - n, 4 - bad) / comb(100, 4)
+            evidence = evidence.add(Read(Tally(n, bad), Tally(100 - n, 4 - bad)))
+        mean += chance * exp(evidence.findings(0.01, 0.05).worse.log_e)
+    assert 0.9 < mean <= 1.0 + 1e-9

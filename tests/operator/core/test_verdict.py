@@ -19,7 +19,13 @@ def findings(*holds: str, enough: bool = True) -> Findings:
 
 
 def op(
-    *holds: str, name: str = "store", enough: bool = True, before: bool = False, over_for: int = 0, requests: int = 100
+    *holds: str,
+    name: str = "store",
+    enough: bool = True,
+    before: bool = False,
+    over_for: int = 0,
+    requests: int = 100,
+    proof: float | None = None,
 ):
     return Judged(
         name,
@@ -29,6 +35,7 @@ def op(
         Tally(200, 10),
         before,
         timedelta(seconds=over_for),
+        None if proof is None else Finding(proof, 3.0),
     )
 
 
@@ -74,6 +81,41 @@ ROWS = [
         Reason.WITHIN_BUDGET,
     ),
     ("8 not while over", Case((op("within", "over"),)), Outcome.CONTINUE, Reason.GATHERING_EVIDENCE),
+    ("8 by pairs", Case((op(proof=3.0),)), Outcome.PROMOTE, Reason.WITHIN_BUDGET),
+    ("8 by pairs, not yet", Case((op(proof=2.9),)), Outcome.CONTINUE, Reason.GATHERING_EVIDENCE),
+    ("8 by pairs, not while over", Case((op("over", proof=9.0),)), Outcome.CONTINUE, Reason.GATHERING_EVIDENCE),
+    ("8 by pairs, not while worse", Case((op("worse", proof=9.0),)), Outcome.CONTINUE, Reason.GATHERING_EVIDENCE),
+    (
+        "8 by pairs, every operation",
+        Case((op(proof=9.0), op(name="recall", proof=0.0))),
+        Outcome.CONTINUE,
+        Reason.GATHERING_EVIDENCE,
+    ),
+    (
+        "8 one by pairs, one plain",
+        Case((op(proof=9.0), op("within", name="recall"))),
+        Outcome.PROMOTE,
+        Reason.WITHIN_BUDGET,
+    ),
+    (
+        "8 by pairs, not before 30 requests",
+        Case((op(proof=9.0, enough=False),)),
+        Outcome.CONTINUE,
+        Reason.TOO_FEW_REQUESTS,
+    ),
+    ("3 outranks pairs", Case((op("over", "worse", proof=9.0),)), Outcome.ROLLBACK, Reason.P95_OVER_BUDGET),
+    (
+        "5 outranks pairs",
+        Case((op("over", "stable_over", proof=9.0),)),
+        Outcome.WITHDRAW,
+        Reason.ENVIRONMENT_OVER_BUDGET,
+    ),
+    (
+        "10 outranks pairs that are not there yet",
+        Case((op(proof=1.0),), timed_out=True),
+        Outcome.INCONCLUSIVE,
+        Reason.TIMED_OUT,
+    ),
     ("9 within but worse", Case((op("within", "worse"),)), Outcome.PROMOTE, Reason.WITHIN_BUDGET),
     ("9 Better rejects", Case((op("within", "worse"),), require_better=True), Outcome.ROLLBACK, Reason.WORSE),
     ("9 Better, not worse", Case((op("within"),), require_better=True), Outcome.PROMOTE, Reason.WITHIN_BUDGET),
@@ -114,3 +156,15 @@ def test_an_improvement_says_whether_the_budget_is_kept_now():
 )
 def test_evidence_for_people_is_a_short_multiple_and_never_overflows(log_e: float, said: str):
     assert multiple(Finding(log_e, 4.60517)) == f"{said} of 100x needed"
+
+
+@pytest.mark.parametrize(
+    ("operations", "paired"),
+    [((op(proof=9.0),), True), ((op("within", proof=9.0),), False), ((op(proof=9.0), op("within", name="recall")), True),
+     ((op("better", before=True, proof=9.0),), False)],
+)  # fmt: skip
+def test_a_promotion_says_whether_it_rests_on_pairs(operations: tuple[Judged, ...], paired: bool):
+    verdict = judge(Case(operations))
+    assert verdict.outcome is Outcome.PROMOTE
+    assert verdict.paired is paired
+    assert ("by pairs" in verdict.message) is paired

@@ -84,7 +84,7 @@ def advance(
     process that started again, or a counter that fell, counts from zero.
     """
     known = {(b.uid, b.flags): b for b in baselines if window.present is None or b.uid in window.present}
-    totals: dict[tuple[Operation, Arm, bool], Counts] = {}
+    parts: dict[tuple[Operation, Arm, bool], list[Counts]] = {}
     read = set()
     for pod in pods:
         revision = window.revision(pod.arm)
@@ -97,8 +97,8 @@ def advance(
             continue
         late = before is not None and before.missed
         for operation, added in _added(before, now).items():
-            key = (operation, pod.arm, late)
-            totals[key] = _plus(totals.get(key, Counts()), added)
+            parts.setdefault((operation, pod.arm, late), []).append(added)
+    totals = {key: Counts(*map(sum, zip(*found, strict=True))) for key, found in parts.items()}
     return _increment(totals), tuple(_kept(known[key], read) for key in sorted(known))
 
 
@@ -109,26 +109,26 @@ def _kept(baseline: Baseline, read: Collection[str]) -> Baseline:
 
 
 def _counted(pod: PodCounts, flags: str, budgets: str) -> dict[Operation, Counts]:
-    found = (c for c in pod.counters if c.flags == flags and c.budgets == budgets)
-    return {name: Counts(c.requests, c.bad, c.failed) for revision in found for name, c in revision.operations.items()}
+    for counters in pod.counters:
+        if counters.flags == flags and counters.budgets == budgets:
+            return {name: Counts(c.requests, c.bad, c.failed) for name, c in counters.operations.items()}
+    return {}
 
 
 def _added(before: Baseline | None, now: Baseline) -> dict[Operation, Counts]:
     if before is None or before.started_at != now.started_at:
         return now.operations
-    return {name: _minus(current, before.operations.get(name)) for name, current in now.operations.items()}
+    known = before.operations
+    return {
+        name: _minus(current, known[name]) if name in known else current for name, current in now.operations.items()
+    }
 
 
-def _minus(current: Counts, before: Counts | None) -> Counts:
-    if before is None or current.requests < before.requests:
+def _minus(current: Counts, before: Counts) -> Counts:
+    requests, bad, failed = current
+    if requests < before[0]:
         return current
-    return Counts(
-        current.requests - before.requests, max(0, current.bad - before.bad), max(0, current.failed - before.failed)
-    )
-
-
-def _plus(one: Counts, other: Counts) -> Counts:
-    return Counts(*(a + b for a, b in zip(one, other, strict=True)))
+    return Counts(requests - before[0], max(0, bad - before[1]), max(0, failed - before[2]))
 
 
 def _increment(totals: Mapping[tuple[Operation, Arm, bool], Counts]) -> Increment:

@@ -249,7 +249,7 @@ def _relative_gains(read: Read, effect: DesignEffect) -> tuple[list[float], list
     """Log gains of "worse" and "better": of K bad requests in both arms, how many fell on the canary (verdict.md 1.5)."""
     canary, stable = read.canary, read.stable
     both = canary.bad + stable.bad
-    if not stable.requests or not both:
+    if not (canary.requests and stable.requests and both):
         return [0.0] * len(RELATIVE), [0.0] * len(BETTER)
     return (
         [log_ratio(canary.bad, both, r, _expected(read, effect.margin)) / effect.phi_rel for r in RELATIVE],
