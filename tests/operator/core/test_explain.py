@@ -124,7 +124,7 @@ def inconclusive() -> World:
         (promoted, ("every pod serves it", "recall requests with the flag 0.0 % took longer than 250ms", "20 to 1 was needed", "at most 5 %", "Nothing is left to do")),
         (improved, ("every pod serves it", "against 55.5 % of 220", "to 1; 20 to 1 was needed")),
         (harmful, ("was taken back", "store requests with the flag", "against 0.0 %", "at most 1 %", "more of them bad than without it", "memorystack retry")),
-        (convicted, ("was taken back", "on all pods", "on and off by lot", "pairs of short windows", "withdrawn once")),
+        (convicted, ("was taken back", "on all pods", "on and off by lot", "pairs of short windows", "Before it was withdrawn")),
         (failing, ("was taken back", "requests fail")),
         (crashing, ("was taken back", "Pods with the flag died")),
         (aborted, ("aborted by a person", "A person decided")),

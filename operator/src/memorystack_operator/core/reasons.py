@@ -183,11 +183,19 @@ def why(told: Told) -> Sentences:
     return (*reason(told), *_exposure(told), *_next(told))
 
 
+SHARED: Final = frozenset({"HarmsSharedDependency", "Withdrawn", "Switchback"})
+"""Where everybody was slow, a comparison with the others says nothing of what it cost."""
+
+
 def _exposure(told: Told) -> Sentences:
     """What it cost the users."""
     served = sum(c.canary_requests for c in told.judged.values())
     if not served or not told.flipped_at:
         return ()
+    if told.reason in SHARED:
+        total = served + sum(c.stable_requests for c in told.judged.values())
+        bad = sum(c.canary_bad + c.stable_bad for c in told.judged.values())
+        return (f"Before it was withdrawn, {bad:,} of {total:,} requests were bad, those on all pods counted.",)
     extra = sum(
         c.canary_bad - c.canary_requests * _share(c.stable_bad, c.stable_requests) for c in told.judged.values()
     )
