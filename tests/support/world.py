@@ -97,6 +97,10 @@ class World:
         self.failed = {"stable": 0.0, "canary": 0.0}
         self.shared = 0.0
         """Least probability of a bad request on every pod while any pod holds the flags: a harmed shared part."""
+        self.harmful: dict[str, float] = {}
+        """Flags revision -> least probability of a bad request on a pod that serves it: a late regression."""
+        self.flooding: dict[str, float] = {}
+        """Flags revision -> the same on every pod, times the share of the pods that serve it."""
         self.events: list[Event] = []
         self.decision: Decision | None = None
         self.decided = resource
@@ -104,6 +108,7 @@ class World:
         self.serial = 0
         self.pods: list[FakePod] = []
         self.decisions = 0
+        self.rings_read: datetime | None = None
         self.scale()
 
     # -- the world's own life -------------------------------------------------
@@ -130,9 +135,11 @@ class World:
         """The status goes through JSON, the leader's epoch grows."""
         self.status = Status.model_validate_json(self.status.model_dump_json(by_alias=True))
         self.epoch += 1
+        self.rings_read = None
 
     def restart_pod(self, pod: FakePod) -> None:
-        pod.counts, pod.ring, pod.long_ring, pod.started_at, pod.lease = {}, [], [], self.now.timestamp(), None
+        pod.counts, pod.ring, pod.long_ring = {}, [], []
+        pod.started_at, pod.lease = self.now.timestamp(), None
         pod.restarts += 1
         pod.flags = self.status.stable.revision if self.status.stable else "none"
 
@@ -142,17 +149,21 @@ class World:
     def traffic(self, seconds: float = 1.0) -> None:
         budgets = self.stack.spec.rollout.wire_budgets()
         harm = self.shared if any(self.arm(p) == "canary" for p in self.pods) else 0.0
+        flood = sum(self.flooding.get(p.flags, 0.0) for p in self.pods) / max(1, len(self.pods))
         for pod in self.pods:
             if not pod.ready:
                 continue
             for operation in budgets.p95_ms:
                 n = round(self.rate * seconds / len(self.pods))
                 arm = self.arm(pod)
-                p = max(harm, self.bad[operation, arm])
+                p = max(harm, flood, self.bad[operation, arm], self.harmful.get(pod.flags, 0.0))
                 f = self.failed[arm]
-                failed = sum(self.chance.random() < f for _ in range(n))
-                bad = sum(self.chance.random() < p for _ in range(n - failed)) + failed
+                failed = self._draw(n, f)
+                bad = self._draw(n - failed, p) + failed
                 pod.serve(budgets.revision, operation, n, bad, failed)
+
+    def _draw(self, trials: int, p: float) -> int:
+        return sum(self.chance.random() < p for _ in range(trials))
 
     def observe(self, *, history: bool = False) -> Observations:
         """With the rings where the last decision asked for them, or `history` does."""
@@ -182,7 +193,11 @@ class World:
     # -- one round ------------------------------------------------------------
 
     def round(self) -> Decision:
-        decision = decide(self.stack, self.status, self.observe(), self.now)
+        every = self.status.rings_every(self.now)
+        asked = self.decision is None or self.decision.history
+        due = asked or (every is not None and (self.rings_read is None or self.now - self.rings_read >= every))
+        self.rings_read = self.now if due else self.rings_read
+        decision = decide(self.stack, self.status, self.observe(history=due), self.now)
         self.decisions += 1
         self.status, self.decision, self.decided = decision.status, decision, self.stack
         self.events += decision.events
@@ -194,6 +209,13 @@ class World:
         return decision
 
     def tick(self, seconds: float = 1.0, *, traffic: bool = True) -> Decision:
+        left = seconds
+        while left > 0:
+            self._pass(min(left, 30.0), traffic=traffic)
+            left -= 30.0
+        return self.round()
+
+    def _pass(self, seconds: float, *, traffic: bool) -> None:
         before = self.now.timestamp()
         self.now += timedelta(seconds=seconds)
         if traffic:
@@ -205,8 +227,8 @@ class World:
                 pod.ring.append((mark, pod.counters()))
                 del pod.ring[:-60]
                 if mark % 600 == 0:
-                    pod.long_ring.append((mark, pod.counters()))
-        return self.round()
+                    pod.long_ring.append(pod.ring[-1])
+                    del pod.long_ring[:-144]
 
     def run(self, seconds: int, *, until=None, traffic: bool = True) -> bool:
         """Ticks of one second; True as soon as `until(self)` holds."""

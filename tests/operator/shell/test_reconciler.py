@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from starlette.applications import Starlette
@@ -85,6 +86,22 @@ async def test_while_calibrating_the_rings_are_asked_for_and_nothing_new_is_not_
     assert "observe+history" in cluster.calls
     assert "write" not in cluster.calls
     assert reconciler.status is not None
+
+
+async def test_a_watched_stack_is_asked_for_its_rings_at_the_watch_s_own_pace(cluster: FakeCluster):
+    world = cluster.world
+    world.run(300, until=lambda w: bool(w.status.history) and w.status.settling is None)
+    cluster.recorded = world.status
+    reconciler = Reconciler(cluster)
+    asked = []
+    for _ in range(24):
+        cluster.calls.clear()
+        world.now += timedelta(seconds=5)
+        await reconciler.step()
+        asked.append("observe+history" in cluster.calls)
+    assert asked[0]
+    assert sum(asked) == 3
+    assert "write" not in cluster.calls
 
 
 async def test_a_lost_race_is_raised_and_decided_again_from_the_newer_record(cluster: FakeCluster):

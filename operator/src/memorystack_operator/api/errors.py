@@ -17,7 +17,7 @@ __all__ = ["InvalidResource", "Problem", "ResourceError", "problems_of"]
 
 LATER: Final = frozenset(
     {
-        "autoscaling", "managed", "stabilization", "gates", "sensitivity", "require", "promotion", "tuning", "tolerations",
+        "autoscaling", "managed", "gates", "sensitivity", "require", "promotion", "tuning", "tolerations",
         "affinity", "imagePullSecrets", "qdrantVersion",
     }
 )  # fmt: skip

@@ -25,6 +25,7 @@ __all__ = [
     "Rate",
     "RedisUrl",
     "SecretKeyRef",
+    "Stabilization",
     "StepTime",
     "Timeout",
     "Ttl",
@@ -119,6 +120,7 @@ KeepAlive = Annotated[Duration, _between("100ms", "10m")]
 Ttl = Annotated[Duration, _between("100ms", "24h")]
 Interval = Annotated[Duration, _between("1s", "5m")]
 Timeout = Annotated[Duration, _between("1m", "168h", " (7 days)")]
+Stabilization = Annotated[Duration, _between("0s", "8760h", " (a year)")]
 StepTime = Annotated[Duration, _between("0s", "168h", " (7 days)")]
 
 

@@ -14,7 +14,18 @@ from pydantic.alias_generators import to_camel
 from memorystack_operator.api import rules
 from memorystack_operator.api.backends import Auth, Embedder, Qdrant, Redis
 from memorystack_operator.api.cel import Cel, listed, ruled, validations
-from memorystack_operator.api.fields import BudgetTime, Interval, KeepAlive, Model, Name, Rate, StepTime, Timeout, Ttl
+from memorystack_operator.api.fields import (
+    BudgetTime,
+    Interval,
+    KeepAlive,
+    Model,
+    Name,
+    Rate,
+    Stabilization,
+    StepTime,
+    Timeout,
+    Ttl,
+)
 from memorystack_operator.api.pods import Template
 from memorystack_runtime import contract
 
@@ -173,6 +184,8 @@ class RolloutSpec(Model):
     """Rising weights, then everything; left out: 10 and 50, each for 60s."""
     analysis: Analysis = Analysis()
     """How a flag is judged."""
+    stabilization: Stabilization = timedelta(hours=720)
+    """How long the stack is watched after a promotion; 0s: not at all."""
     paused: bool = False
     """True: everything stays where it is; outranks memorystack resume."""
 

@@ -46,6 +46,8 @@ class Phase(StrEnum):
     WITHDRAWN = "Withdrawn"
     SWITCHBACK = "Switchback"
     PROVING = "Proving"
+    REVERSE_CANARY = "ReverseCanary"
+    OVER_BUDGET = "OverBudget"
     SETTLING = "Settling"
     REJECTED = "Rejected"
     HELD = "Held"
@@ -75,6 +77,11 @@ class EventReason(StrEnum):
     WAITING = "Waiting"
     ACTION_REFUSED = "ActionRefused"
     NOT_JUDGED = "NotJudged"
+    STACK_OVER_BUDGET = "StackOverBudget"
+    STACK_RECOVERED = "StackRecovered"
+    REVERSE_CANARY_STARTED = "ReverseCanaryStarted"
+    LATE_REGRESSION = "LateRegression"
+    FLAG_KEPT = "FlagKept"
 
 
 class Condition(Model):
@@ -226,7 +233,7 @@ class RolloutRecord(Model):
     """Id of the stage."""
     stage: str
     """The flag."""
-    outcome: Literal["Promoted", "RolledBack", "Aborted", "Superseded", "Inconclusive"]
+    outcome: Literal["Promoted", "RolledBack", "Aborted", "Superseded", "Inconclusive", "Kept"]
     """How it ended."""
     reason: str
     """Why, as one word of a closed list."""

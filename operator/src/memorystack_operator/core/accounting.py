@@ -48,8 +48,9 @@ def account(situation: Situation) -> RolloutStatus:
 
 
 def readable(situation: Situation) -> bool:
-    """Every canary pod answered, and at least one of the others."""
-    return all(p.evidence for p in situation.canary) and any(p.evidence for p in situation.others)
+    """Every canary pod answered, and at least one of the others, unless there are none by design."""
+    others = situation.rollout.everywhere or any(p.evidence for p in situation.others)
+    return others and all(p.evidence for p in situation.canary)
 
 
 def _with(situation: Situation, rollout: RolloutStatus) -> Situation:
@@ -89,7 +90,7 @@ def baselines_now(situation: Situation) -> tuple[Baseline, ...]:
 
 def _switch(situation: Situation, rollout: RolloutStatus, test: Switchback, *, same_pods: bool) -> RolloutStatus:
     """One reading of a switchback: the canary pods' requests count under the flags in force in this window."""
-    revision = rollout.revision if test.on else situation.stable.revision
+    revision = rollout.revision if rollout.flags_on else situation.stable.revision
     increment, baselines = _read(situation, rollout, canary=True, revision=revision)
     read = increment.operations[test.operation]
     after = test.after(

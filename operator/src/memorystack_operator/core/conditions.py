@@ -38,6 +38,8 @@ def phase_of(status: Status, outcome: Outcome, situation: Situation) -> Phase:
         return _of_rollout(status, outcome)
     if status.settling:
         return Phase.SETTLING
+    if status.watch.over:
+        return Phase.OVER_BUDGET
     if outcome.reason in WAITING:
         return Phase.WAITING
     if _rejected(status, situation):
@@ -52,7 +54,7 @@ def _of_rollout(status: Status, outcome: Outcome) -> Phase:
         return Phase.WAITING
     return {
         RolloutState.CALIBRATING: Phase.CALIBRATING,
-        RolloutState.PROGRESSING: Phase.PROGRESSING,
+        RolloutState.PROGRESSING: Phase.REVERSE_CANARY if status.rollout.reverse else Phase.PROGRESSING,
         RolloutState.WITHDRAWN: Phase.WITHDRAWN,
         RolloutState.SWITCHBACK: Phase.SWITCHBACK,
         RolloutState.PROVING: Phase.PROVING,
@@ -147,6 +149,8 @@ def _health(status: Status, situation: Situation) -> tuple[Kind, State, str, str
         return "RolloutHealthy", "False", "Inconclusive", status.rollout.message
     if status.not_judged:
         return "RolloutHealthy", "Unknown", "NotJudged", status.not_judged
+    if status.watch.over:
+        return "RolloutHealthy", "Unknown", "StackOverBudget", status.watch.over.message
     worse = next((r for r in reversed(status.history) if r.outcome == "Promoted"), None)
     if worse and worse.worse_than_stable:
         return "RolloutHealthy", "True", "WorseThanStable", worse.message

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from memorystack_operator.api.spec import MemoryStack
+from memorystack_operator.api.status import Phase
 from memorystack_operator.core.accounting import account
 from memorystack_operator.core.conditions import conditions_of, phase_of
 from memorystack_operator.core.decision import Decision
@@ -18,8 +19,9 @@ from memorystack_operator.core.observe import Observations
 from memorystack_operator.core.progress import progress_of
 from memorystack_operator.core.qualifying import rooms_wanted
 from memorystack_operator.core.render import render, template_revision
+from memorystack_operator.core.reversal import compared
 from memorystack_operator.core.rollout import carry_out
-from memorystack_operator.core.situation import Outcome, Situation
+from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stages import in_spec
 from memorystack_operator.core.state import RolloutState, RolloutStatus, Status
 from memorystack_runtime.contract import FlagLease, revision_of
@@ -31,13 +33,15 @@ RENEWAL_SECONDS: Final = 10
 PERSIST_EVERY: Final = timedelta(seconds=15)
 EAGER_REQUESTS: Final = 500
 """Until the canary has served so many, pods are read every second (verdict.md 9)."""
+SHORTLY: Final = timedelta(seconds=0.2)
+IDLE: Final = timedelta(seconds=60)
 
 
 def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime) -> Decision:
     """The next status, the children, the leases and the events. Pure, total and idempotent."""
     situation = Situation(stack, _noticed(stack, status, now), seen, now, template_revision(stack))
     if situation.status.rollout is not None:
-        counted = situation.status.model_copy(update={"rollout": account(situation)})
+        counted = situation.status.model_copy(update={"rollout": compared(situation.rollout, account(situation))})
         situation = Situation(stack, counted, seen, now, situation.template)
     outcome = next_move(situation)
     change = carry_out(situation, outcome)
@@ -49,9 +53,10 @@ def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime
         children=render(stack, final),
         pod_flags=_leases(final.rollout, seen.epoch, now),
         events=change.events,
-        requeue_after=_requeue(stack, final, now),
+        requeue_after=_requeue(stack, final, outcome, now),
         history=_history_wanted(stack, final.rollout, now),
         persist=persist,
+        quiet=_quiet(final, now),
     )
 
 
@@ -93,6 +98,7 @@ def _landmarks(status: Status) -> tuple[object, ...]:
         status.stable,
         status.settling,
         status.rejected,
+        status.watch,
         status.history,
         status.last_action,
         status.paused,
@@ -129,10 +135,24 @@ def _history_wanted(stack: MemoryStack, rollout: RolloutStatus | None, now: date
     return rollout.state is RolloutState.CALIBRATING or rooms_wanted(rollout, stack.spec, now)
 
 
-def _requeue(stack: MemoryStack, status: Status, now: datetime) -> timedelta:
+def _idle(status: Status) -> timedelta:
+    if status.settling:
+        return SHORTLY
+    if status.phase == "Pending":
+        return timedelta(seconds=1)
+    return IDLE if status.phase in (Phase.IDLE, Phase.REJECTED, Phase.OVER_BUDGET) else timedelta(seconds=5)
+
+
+def _quiet(status: Status, now: datetime) -> bool:
+    watched = status.rings_every(now)
+    busy = status.rollout is not None or status.settling is not None or status.phase is Phase.PENDING
+    return not busy and (watched is None or watched > IDLE)
+
+
+def _requeue(stack: MemoryStack, status: Status, outcome: Outcome, now: datetime) -> timedelta:
     rollout = status.rollout
     if rollout is None:
-        return timedelta(seconds=0.2) if status.settling else timedelta(seconds=1 if status.phase == "Pending" else 5)
+        return _idle(status) if outcome.move is Move.HOLD else SHORTLY
     if rollout.state is RolloutState.CALIBRATING:
         return timedelta(seconds=2)
     if windows := {RolloutState.SWITCHBACK: rollout.switchback, RolloutState.PROVING: rollout.proving}.get(
@@ -141,7 +161,7 @@ def _requeue(stack: MemoryStack, status: Status, now: datetime) -> timedelta:
         # Both windows of a pair are equally long only if the readings fall on their ends.
         return min(timedelta(seconds=1), max(timedelta(seconds=0.05), windows.due(now)))
     if rollout.flags_on and rollout.first_canary_request_at is None:
-        return timedelta(seconds=0.2)
+        return SHORTLY
     served = max((e.canary_requests for e in rollout.evidence.values()), default=0)
     interval = stack.spec.rollout.analysis.interval
     eager = rollout.flags_on and served < EAGER_REQUESTS

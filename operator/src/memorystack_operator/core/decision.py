@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from memorystack_operator.api.status import Phase
 from memorystack_operator.core.state import Status
 from memorystack_runtime.contract import FlagLease
 
@@ -40,9 +39,5 @@ class Decision:
     """The next reading of the pods must bring their rings (`?history=1`)."""
     persist: bool = True
     """False: the status changed only in running counts and may stay in memory until the next transition or 15 s."""
-
-    @property
-    def quiet(self) -> bool:
-        """Nothing is under way: only a change of the resource or of its pods gives anything to decide."""
-        status = self.status
-        return status.rollout is None and status.settling is None and status.phase is not Phase.PENDING
+    quiet: bool = False
+    """Nothing is under way: only a change of the resource or of its pods gives anything to decide, or the watch's slow look."""

@@ -14,17 +14,18 @@ from memorystack_operator.core.accounting import baselines_now
 from memorystack_operator.core.canary import choose, plan_of, pods_for
 from memorystack_operator.core.change import Change, with_rollout
 from memorystack_operator.core.decision import Event
-from memorystack_operator.core.evidence import DesignEffect, Evidence
+from memorystack_operator.core.ending import end_stage
+from memorystack_operator.core.evidence import P0, DesignEffect, Evidence
 from memorystack_operator.core.guards.world import calibrate_now
 from memorystack_operator.core.interruption import prove, resume, switch, withdraw
-from memorystack_operator.core.records import record_of
+from memorystack_operator.core.reversal import alarm, calm, keep, reverse, switch_all, take_back
 from memorystack_operator.core.situation import Move, Outcome, Situation
-from memorystack_operator.core.state import PlannedStep, RolloutState, RolloutStatus, Settling, Status
+from memorystack_operator.core.stabilization import Promotion
+from memorystack_operator.core.stages import differing
+from memorystack_operator.core.state import PlannedStep, RolloutState, RolloutStatus
 from memorystack_runtime.contract import Operation, revision_of
 
 __all__ = ["Change", "carry_out"]
-
-HISTORY_LENGTH: Final = 10
 
 
 def carry_out(situation: Situation, outcome: Outcome) -> Change:
@@ -55,16 +56,17 @@ def _acknowledge(situation: Situation, outcome: Outcome) -> Change:
         return Change(status, (Event(EventReason.ACTION_REFUSED, outcome.message, "Warning"),))
     if outcome.reason == "Retried":
         held = status.rollout if status.rollout and status.rollout.state is RolloutState.HELD else None
-        status = _end(situation, outcome, "Inconclusive") if held else status
+        status = end_stage(situation, outcome, "Inconclusive") if held else status
         return Change(status.model_copy(update={"rejected": ()}), (Event(EventReason.RETRIED, outcome.message),))
     reason = EventReason.PAUSED if outcome.reason == "Paused" else EventReason.RESUMED
     return Change(status.model_copy(update={"paused": outcome.reason == "Paused"}), (Event(reason, outcome.message),))
 
 
 def _retemplate(situation: Situation, outcome: Outcome) -> Change:
-    status = _end(situation, outcome, "Superseded") if situation.status.rollout else situation.status
+    status = end_stage(situation, outcome, "Superseded") if situation.status.rollout else situation.status
     stable = situation.stable.model_copy(update={"template": situation.template, "since": situation.now})
-    status = status.model_copy(update={"stable": stable, "not_judged": outcome.message})
+    told = {"stable": stable, "not_judged": outcome.message, "watch": status.watch.anew()}
+    status = status.model_copy(update=told)
     return Change(status, (Event(EventReason.NOT_JUDGED, outcome.message),))
 
 
@@ -165,12 +167,13 @@ def _effect(situation: Situation, operation: Operation, planned: PlannedStep) ->
 
 def _promote(situation: Situation, outcome: Outcome) -> Change:
     rollout = situation.rollout
-    status = _end(situation, outcome, "Promoted")
+    status = end_stage(situation, outcome, "Promoted")
     stable = situation.stable.model_copy(
         update={"features": rollout.target, "revision": rollout.revision, "since": situation.now}
     )
     rejected = tuple(r for r in status.rejected if r.stage != rollout.stage)
-    status = status.model_copy(update={"stable": stable, "rejected": rejected})
+    watch = status.watch.promoted(_promotion(situation))
+    status = status.model_copy(update={"stable": stable, "rejected": rejected, "watch": watch})
     events = [
         Event(EventReason.STAGE_PROMOTED, f"{rollout.stage} serves everywhere ({outcome.reason}): {outcome.message}")
     ]
@@ -179,22 +182,56 @@ def _promote(situation: Situation, outcome: Outcome) -> Change:
     return Change(status, tuple(events))
 
 
+def _promotion(situation: Situation) -> Promotion:
+    """What the watch must know of a flag that passed."""
+    rollout = situation.rollout
+    priors = rollout.calibration.operations if rollout.calibration else {}
+    left_over = [
+        name
+        for name, evidence in rollout.evidence.items()
+        if name in priors and priors[name].over_budget_before and evidence.canary.share > P0
+    ]
+    return Promotion(
+        stage=rollout.stage,
+        value=rollout.value,
+        before=situation.stable.features,
+        at=situation.now,
+        paired=rollout.proving is not None,
+        still_over=tuple(left_over),
+    )
+
+
+def _by_hand(situation: Situation) -> list[Promotion]:
+    """A person decided: the stack is watched, and no verdict is asked for later."""
+    before = situation.stable.features
+    return [
+        Promotion(stage=stage.name, value=stage.value, before=before, at=situation.now, by_hand=True)
+        for stage in differing(situation.spec, before)
+    ]
+
+
 def _promote_all(situation: Situation, outcome: Outcome) -> Change:
-    status = _end(situation, outcome, "Promoted") if situation.status.rollout else situation.status
+    rollout = situation.status.rollout
+    ended = "Superseded" if rollout and rollout.reverse else "Promoted"
+    status = end_stage(situation, outcome, ended) if rollout else situation.status
     features = situation.spec.features.flags()
     stable = situation.stable.model_copy(
         update={"features": features, "revision": revision_of(features), "since": situation.now}
     )
     return Change(
-        status.model_copy(update={"stable": stable, "rejected": ()}),
+        status.model_copy(
+            update={"stable": stable, "rejected": (), "watch": status.watch.promoted(*_by_hand(situation))}
+        ),
         (Event(EventReason.PROMOTED_BY_HAND, outcome.message, "Warning"),),
     )
 
 
 def _revert(situation: Situation, outcome: Outcome) -> Change:
     rollout, spec = situation.rollout, situation.spec
+    if rollout.reverse:
+        return keep(situation, outcome)
     if outcome.reason == "Superseded":
-        return Change(_end(situation, outcome, "Superseded"), (Event(EventReason.SUPERSEDED, outcome.message),))
+        return Change(end_stage(situation, outcome, "Superseded"), (Event(EventReason.SUPERSEDED, outcome.message),))
     if outcome.reason == "Inconclusive" and spec.rollout.analysis.on_inconclusive == "Hold":
         text = f"inconclusive, held for a person (promote, abort or retry): {outcome.message}"
         held = {"state": RolloutState.HELD, "state_since": situation.now, "applied_at": None}
@@ -212,7 +249,7 @@ def _revert(situation: Situation, outcome: Outcome) -> Change:
         message=outcome.message,
         at=situation.now,
     )
-    status = _end(situation, outcome, ended)
+    status = end_stage(situation, outcome, ended)
     kept = tuple(r for r in status.rejected if (r.stage, r.value) != (rejection.stage, rejection.value))
     text = f"{rollout.stage} taken back ({outcome.reason}): {outcome.message}"
     return Change(status.model_copy(update={"rejected": (*kept, rejection)}), (Event(event, text, "Warning"),))
@@ -234,17 +271,10 @@ MOVES: Final[dict[Move, Callable[[Situation, Outcome], Change]]] = {
     Move.PROVE: prove,
     Move.RESUME: resume,
     Move.REVERT: _revert,
+    Move.ALARM: alarm,
+    Move.CALM: calm,
+    Move.REVERSE: reverse,
+    Move.SWITCH_ALL: switch_all,
+    Move.TAKE_BACK: take_back,
+    Move.KEEP: keep,
 }
-
-
-def _end(situation: Situation, outcome: Outcome, ended: str) -> Status:
-    """The stage is over: a line of history, and nothing begins before every pod has settled."""
-    record = record_of(situation, outcome, ended)
-    return situation.status.model_copy(
-        update={
-            "rollout": None,
-            "history": (*situation.status.history, record)[-HISTORY_LENGTH:],
-            "settling": Settling(record=record.id, since=situation.now),
-            "calibration": situation.rollout.calibration or situation.status.calibration,
-        }
-    )

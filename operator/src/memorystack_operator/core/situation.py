@@ -15,8 +15,10 @@ from memorystack_operator.api.spec import MemoryStack, Spec
 from memorystack_operator.api.status import Stable
 from memorystack_operator.core.canary import pods_for
 from memorystack_operator.core.observe import Observations, PodSeen
+from memorystack_operator.core.stabilization import Promotion
 from memorystack_operator.core.stages import Stage, in_spec, pending
 from memorystack_operator.core.state import PlannedStep, RolloutStatus, Status
+from memorystack_runtime.contract import Operation
 
 __all__ = ["Move", "Outcome", "Situation"]
 
@@ -39,6 +41,12 @@ class Move(StrEnum):
     PROVE = "Prove"
     RESUME = "Resume"
     REVERT = "Revert"
+    ALARM = "Alarm"
+    CALM = "Calm"
+    REVERSE = "Reverse"
+    SWITCH_ALL = "SwitchAll"
+    TAKE_BACK = "TakeBack"
+    KEEP = "Keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,8 @@ class Outcome:
     reason: str
     message: str
     operation: str = ""
+    stage: str = ""
+    """The flag, where the move chooses one."""
     worse_than_stable: bool = False
     paired: bool = False
     """A promotion that rests on pairs of windows."""
@@ -113,7 +123,9 @@ class Situation:
 
     @property
     def wanted_canaries(self) -> int:
-        """k, for the replicas that the spec asks for now."""
+        """k, for the replicas that the spec asks for now; a reverse canary's switchback takes every pod that is ready."""
+        if self.rollout.everywhere:
+            return sum(p.ready for p in self.seen.pods)
         return pods_for(self.weight, self.spec.replicas)
 
     @property
@@ -126,6 +138,15 @@ class Situation:
         """Stages that may be tried, first one next."""
         rejected = in_spec(self.spec, self.status.rejected)
         return pending(self.spec, self.stable.features, rejected, self.stable.template)
+
+    @cached_property
+    def watched(self) -> tuple[Promotion, ...]:
+        """Promotions whose stabilization is not over."""
+        return self.status.watch.watched(self.spec, self.stable.features, self.now)
+
+    def open_to_question(self, operation: Operation) -> tuple[Promotion, ...]:
+        """Of these, the flags that a reverse canary may be about, newest first."""
+        return self.status.watch.open_to_question(self.watched, operation)
 
     @property
     def paused(self) -> bool:

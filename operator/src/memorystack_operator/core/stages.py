@@ -10,7 +10,7 @@ from memorystack_operator.api.spec import FEATURE_NAMES, FeatureName, Spec
 from memorystack_operator.api.status import Rejection
 from memorystack_runtime.contract import Features
 
-__all__ = ["Stage", "canonical", "differing", "in_spec", "pending"]
+__all__ = ["Stage", "canonical", "differing", "in_spec", "pending", "with_flag_of"]
 
 _FIELDS = {"httpPool": "http_pool", "parallelIngest": "parallel_ingest", "cache": "cache"}
 
@@ -31,12 +31,17 @@ def canonical(features: Features, name: str) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
+def with_flag_of(features: Features, name: str, other: Features) -> Features:
+    """`features`, but one flag as it is in `other`."""
+    return features.model_copy(update={_FIELDS[name]: getattr(other, _FIELDS[name])})
+
+
 def differing(spec: Spec, stable: Features) -> tuple[Stage, ...]:
     """A stage for each flag whose value in the spec is not the stable one, in `rollout.order`; unnamed flags come last."""
     wanted = spec.features.flags()
     order = (*spec.rollout.order, *(n for n in FEATURE_NAMES if n not in spec.rollout.order))
     return tuple(
-        Stage(n, canonical(wanted, n), stable.model_copy(update={_FIELDS[n]: getattr(wanted, _FIELDS[n])}))
+        Stage(n, canonical(wanted, n), with_flag_of(stable, n, wanted))
         for n in order
         if canonical(wanted, n) != canonical(stable, n)
     )

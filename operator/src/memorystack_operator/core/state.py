@@ -5,7 +5,7 @@ Knows: shapes. Must not know: how they change; `rollout.py` and `accounting.py` 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from math import inf
 from typing import Annotated, Final
@@ -26,11 +26,16 @@ from memorystack_operator.core.arms import Baseline
 from memorystack_operator.core.calibration import Calibration
 from memorystack_operator.core.evidence import Evidence
 from memorystack_operator.core.proving import Proving
+from memorystack_operator.core.reverse import Reverse
 from memorystack_operator.core.room import Room
+from memorystack_operator.core.stabilization import Watch
 from memorystack_operator.core.switchback import Switchback
 from memorystack_runtime.contract import Features, Operation
 
 __all__ = ["ENGINE_RECORDS", "PlannedStep", "Recovery", "RolloutState", "RolloutStatus", "Settling", "Status"]
+
+CLOSE: Final = timedelta(hours=1)
+"""After a promotion the watch looks often for so long."""
 
 
 class RolloutState(StrEnum):
@@ -137,6 +142,8 @@ class RolloutStatus(Model):
     """When it was looked at last."""
     switchback: Switchback | None = None
     """The one under way, or the last."""
+    reverse: Reverse | None = None
+    """The canary pods hold the flag's value from before its promotion, which `value` is; `target` has that older value."""
     calibration: Calibration | None = None
     """What was known of each operation before the flip."""
     evidence: dict[Operation, Evidence] = {}
@@ -157,11 +164,18 @@ class RolloutStatus(Model):
     @property
     def flags_on(self) -> bool:
         """The canary pods are to hold the flags."""
-        if self.state is RolloutState.SWITCHBACK and self.switchback:
-            return self.switchback.on
+        test = self.switchback
+        if self.state is RolloutState.SWITCHBACK and test:
+            # In a reverse canary it is the older value that is lent, and "on" means the promoted one.
+            return not test.on and not test.waiting if self.reverse else test.on
         if self.state is RolloutState.PROVING and self.proving:
             return self.proving.on
         return self.state is RolloutState.PROGRESSING
+
+    @property
+    def everywhere(self) -> bool:
+        """All pods switch together: after a promotion there is no arm that never had the flag."""
+        return self.reverse is not None and self.state is RolloutState.SWITCHBACK
 
 
 class Settling(Model):
@@ -198,6 +212,8 @@ class Status(Model):
     """The last ten stages, oldest first."""
     calibration: Calibration | None = None
     """The last one that was frozen: its design effects serve a while after a promotion."""
+    watch: Watch = Watch()
+    """What was promoted, and how the stack has stood since."""
     paused: bool = False
     """By the action `pause`."""
     last_action: str = ""
@@ -222,8 +238,21 @@ class Status(Model):
         """Unix seconds of the last promotion; -inf where nothing was tried yet, so that all history counts."""
         return self.stable.since.timestamp() if self.stable and self.calibration else -inf
 
+    def rings_every(self, now: datetime) -> timedelta | None:
+        """How often the watch after a promotion must read the pods' rings (`?history=1`); None: not at all.
+
+        A late regression is reported within ten minutes of its evidence, in the first hour and while the stack is over
+        within one.
+        """
+        if self.rollout is not None:
+            return None
+        if not self.watch.promotions:
+            return None
+        close = self.watch.over is not None or now - self.watch.promotions[-1].at < CLOSE
+        return timedelta(minutes=1 if close else 10)
+
 
 ENGINE_RECORDS: Final = frozenset[type[BaseModel]](
-    {Baseline, Calibration, Evidence, Proving, Recovery, Room, Switchback}
+    {Baseline, Calibration, Evidence, Proving, Recovery, Reverse, Room, Switchback}
 )
 """Parts of the status that are the engine's own: the resource's definition keeps them and tells none of their fields."""

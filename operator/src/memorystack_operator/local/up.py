@@ -38,6 +38,8 @@ __all__ = ["Stack", "UpOptions", "up"]
 
 GATEWAY_HOST: Final = "127.0.0.1"
 WATCH_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 5.0
+"""The live view shows what the pods served also while nothing is to be decided."""
 _log = structlog.get_logger(__name__)
 
 
@@ -154,7 +156,7 @@ def _tasks(stack: Stack, wake: asyncio.Event) -> list[asyncio.Task[None]]:
         write_atomically(stack.folder.report, stack.report().model_dump_json(by_alias=True))
 
     return [
-        asyncio.create_task(run(Reconciler(stack.cluster), wake, after)),
+        asyncio.create_task(run(Reconciler(stack.cluster), wake, after, longest=LOOK_SECONDS)),
         asyncio.create_task(stack.supervisor.run()),
         asyncio.create_task(stack.machine.run()),
         asyncio.create_task(_watch(stack, wake)),

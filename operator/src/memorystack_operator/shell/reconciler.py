@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from math import inf
 from typing import Final
 
 import structlog
@@ -34,6 +35,7 @@ class Reconciler:
         self._history = False
         self.quiet = False
         """Whether the last decision left nothing under way."""
+        self._rings_read: datetime | None = None
 
     async def step(self) -> timedelta:
         """One round; how long the next may wait. Raises what the cluster raises, Conflict included."""
@@ -42,8 +44,11 @@ class Reconciler:
             return GONE
         stack, recorded, version = found
         status = self._held[0] if self._held and self._held[1] == version else recorded
-        seen = await self._cluster.observe(stack, history=self._history)
+        history = self._history or self._rings_due(status)
+        seen = await self._cluster.observe(stack, history=history)
         decision = decide(stack, status, seen, self._cluster.now())
+        if history:
+            self._rings_read = self._cluster.now()
         if decision.persist:
             version = await self._cluster.write_status(stack, decision.status, version)
         self._held, self._history = (decision.status, version), decision.history
@@ -56,6 +61,14 @@ class Reconciler:
         self._untold = ()
         return decision.requeue_after
 
+    def _rings_due(self, status: Status) -> bool:
+        """The rings are much larger than the current counters, so they are read only as often as they are needed."""
+        every = status.rings_every(self._cluster.now())
+        if every is None:
+            return False
+        # A look that comes a little early must not wait for the next one.
+        return self._rings_read is None or self._cluster.now() - self._rings_read >= every * 0.9
+
     @property
     def status(self) -> Status | None:
         """The newest status, on record or not."""
@@ -63,14 +76,21 @@ class Reconciler:
 
 
 async def run(
-    reconciler: Reconciler, wake: asyncio.Event, after: Callable[[Status], Awaitable[None]] | None = None
+    reconciler: Reconciler,
+    wake: asyncio.Event,
+    after: Callable[[Status], Awaitable[None]] | None = None,
+    *,
+    longest: float = inf,
 ) -> None:
-    """Rounds for ever: after `requeue_after`, or as soon as `wake` is set. A failing round is tried again, ever later."""
+    """Rounds for ever: after `requeue_after`, or `longest` seconds, or as soon as `wake` is set.
+
+    A failing round is tried again, ever later.
+    """
     backoff = FIRST_BACKOFF
     while True:
         wake.clear()
         try:
-            pause = (await reconciler.step()).total_seconds()
+            pause = min(longest, (await reconciler.step()).total_seconds())
             backoff = FIRST_BACKOFF
             if after and reconciler.status:
                 await after(reconciler.status)

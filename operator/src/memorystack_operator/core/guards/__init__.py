@@ -26,6 +26,12 @@ from memorystack_operator.core.guards.verdicts import (
     the_verdict,
     withdrawn_and_waiting,
 )
+from memorystack_operator.core.guards.watch import (
+    reverse_overtaken,
+    reverse_switching_back,
+    reverse_verdict,
+    stack_over_budget,
+)
 from memorystack_operator.core.guards.world import (
     blind,
     calibrating,
@@ -46,6 +52,7 @@ BETWEEN: Final[tuple[Guard, ...]] = (
     action_requested,  # promote, abort, retry, pause, resume: acknowledged once
     new_template,  # an ordinary rolling update for now, reported as not judged
     flags_still_leaving,  # no pod keeps an old flag when the next one enters
+    stack_over_budget,  # after 100 %: an alarm, and the question which flag did it
     nothing_to_do,
     paused_before_start,
     no_control_arm,  # one replica has nobody to be compared with
@@ -60,17 +67,20 @@ DURING: Final[tuple[Guard, ...]] = (
     new_template,  # a template change first withdraws the flags
     superseded_by_new_spec,  # the old canary leaves every pod before the new one enters
     superseded_by_new_budgets,  # counts under another budget prove nothing
+    reverse_overtaken,  # another flag waits, or there is nobody left to compare with
     held_for_a_person,
     paused_by_a_person,  # a person outranks every metric
     pods_crashing,  # faster and surer than any latency evidence
     deployment_settling,
     withdrawn_and_waiting,  # a slow environment, or blindness: wait for it to end
+    reverse_switching_back,
     switching_back,  # flags on and off by lot: the flag's doing, or the environment's?
     blind,  # no metrics is not a verdict: hold, and say for how long
     calibrating,
     proving_in_pairs,  # flags on and off by lot: is what the flag changes smaller than what the budget has left?
     canaries_missing,  # never silently a share of zero
     not_applied_yet,  # judge only pods that report the flags they run
+    reverse_verdict,  # of a promoted flag, by the pods that have its older value back
     the_verdict,  # the table of verdict.md 8, whose last row always answers
 )
 """Asked while a stage is under way."""

@@ -1,0 +1,188 @@
+"""Guards of the watch after 100 %: report a stack over budget, and convict a promoted flag only by comparison.
+
+Knows: alarms and the reverse canary's answers. Must not know: how a move is carried out.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from memorystack_operator.core.canary import pods_for
+from memorystack_operator.core.evidence import Finding
+from memorystack_operator.core.limits import budget_text, limits_of, switchback_level
+from memorystack_operator.core.reverse import SHARE, Answer, Reverse, answer_of
+from memorystack_operator.core.situation import Move, Outcome, Situation
+from memorystack_operator.core.slices import pooled
+from memorystack_operator.core.stabilization import OverBudget, Sight, look, threshold
+from memorystack_operator.core.switchback import Answer as Pairs
+from memorystack_operator.core.verdict import multiple
+from memorystack_runtime.contract import Operation
+
+__all__ = ["reverse_overtaken", "reverse_switching_back", "reverse_verdict", "stack_over_budget"]
+
+
+def stack_over_budget(situation: Situation) -> Outcome | None:
+    """Alarm, the end of one, or the question which flag did it. New flags in the spec come first."""
+    watch = situation.status.watch
+    if situation.pending or not (situation.watched or watch.over):
+        return None
+    if not situation.watched:
+        return Outcome(Move.CALM, "AsInSpec", "no promotion is watched any longer")
+    sights = _sights(situation)
+    if watch.over is None:
+        return _alarm(situation, sights)
+    sight = sights.get(watch.over.operation)
+    if sight and sight.well:
+        text = f"{watch.over.operation} is within its budget for ten minutes: {_counts(sight)}"
+        return Outcome(Move.CALM, "StackRecovered", text, watch.over.operation)
+    return _question(situation, watch.over, still=sight is not None and sight.over)
+
+
+def reverse_overtaken(situation: Situation) -> Outcome | None:
+    """What a reverse canary was to find out is no longer the question, or cannot be found out."""
+    if situation.rollout.reverse is None:
+        return None
+    if situation.pending:
+        text = f"{situation.pending[0].name} changed in the spec, and is staged first"
+        return Outcome(Move.KEEP, "Superseded", text)
+    if situation.spec.replicas < 2:
+        return Outcome(Move.KEEP, "NoControlArm", "one replica has nobody to be compared with")
+    return None
+
+
+def reverse_switching_back(situation: Situation) -> Outcome | None:
+    """Every pod goes back and forth by lot: is the stack worse while it has the promoted value?"""
+    rollout = situation.rollout
+    test = rollout.switchback
+    if not rollout.everywhere or test is None:
+        return None
+    level = switchback_level(situation.spec, test.number)
+    pairs = test.worse + test.better + test.tied
+    counted = f"in {test.worse} of {pairs} pairs {test.operation} was worse on all pods with the promoted value"
+    answer = test.answer(level)
+    if answer is Pairs.HARMS:
+        text = f"{_since(rollout.reverse)}{counted} than without, by lot; evidence {multiple(test.finding(level))}"
+        return Outcome(Move.TAKE_BACK, "LateRegression", text, test.operation)
+    if answer is Pairs.CLEARED:
+        return Outcome(Move.KEEP, "EnvironmentOverBudget", f"{counted}: it is the environment", test.operation)
+    if situation.since(test.started_at) > situation.spec.rollout.analysis.timeout:
+        return Outcome(Move.KEEP, "Inconclusive", f"the switchback did not decide in time: {counted}", test.operation)
+    text = (
+        f"{counted}; evidence of harm {multiple(test.finding(level))}, {'promoted' if test.on else 'older'} value now"
+    )
+    return Outcome(Move.HOLD, "SwitchingBack", text, test.operation)
+
+
+def reverse_verdict(situation: Situation) -> Outcome | None:
+    """Always an answer in a reverse canary."""
+    rollout, spec = situation.rollout, situation.spec
+    test = rollout.reverse
+    if test is None:
+        return None
+    late = rollout.stage_seconds >= spec.rollout.analysis.timeout.total_seconds()
+    answer = answer_of(test, rollout.evidence[test.operation], spec, out_of_time=late)
+    text = _comparison(situation, test)
+    move, reason, said = {
+        Answer.LATE_REGRESSION: (Move.TAKE_BACK, "LateRegression", f"{_since(test)}{text}"),
+        Answer.WORSE_BEFORE: (Move.KEEP, "NoRegression", f"the older value is the worse one: {text}"),
+        Answer.BOTH_OVER: (Move.SWITCH_ALL, "SwitchbackStarted", f"{text}; every pod goes back and forth by lot"),
+        Answer.NO_DIFFERENCE: (
+            Move.KEEP,
+            "Inconclusive" if late else "NoRegression",
+            f"no difference is shown: {text}",
+        ),
+        Answer.OPEN: (Move.HOLD, "ReverseCanary", text),
+    }[answer]
+    return Outcome(move, reason, said, test.operation)
+
+
+def _alarm(situation: Situation, sights: dict[Operation, Sight]) -> Outcome | None:
+    for operation, sight in sights.items():
+        if sight.over:
+            limit = _limit(situation, operation)
+            text = f"{operation} is over its budget of {limit} on the whole stack: {_counts(sight)}; {_proof(sight)}"
+            return Outcome(Move.ALARM, "StackOverBudget", text, operation)
+    return None
+
+
+def _question(situation: Situation, over: OverBudget, *, still: bool) -> Outcome:
+    watch = situation.status.watch
+    open_ones = situation.open_to_question(over.operation)
+    reason = "StackOverBudget"
+    if not open_ones:
+        text = "no flag is asked: none was promoted by a verdict with this operation within budget"
+    elif situation.spec.replicas < 2:
+        text = "one replica has no control arm, so no flag is asked"
+    elif situation.paused:
+        text = "paused, so no flag is asked"
+    elif still and watch.due(open_ones[0], situation.now) and _fit(situation):
+        text = f"{over.message}; {open_ones[0].stage} goes back to its older value on half of the pods, to be compared"
+        return Outcome(Move.REVERSE, reason, text, over.operation, stage=open_ones[0].stage)
+    elif watch.rest_until and situation.now < watch.rest_until:
+        text = f"every flag was asked and kept; the next may be asked after {_clock(watch.rest_until)}"
+    else:
+        text = f"{open_ones[0].stage} is asked when this lasts"
+    return Outcome(Move.HOLD, reason, f"{over.message}; {text}", over.operation)
+
+
+def _fit(situation: Situation) -> bool:
+    ready = sum(p.ready for p in situation.seen.pods)
+    return situation.seen.settled and ready > pods_for(SHARE, situation.spec.replicas)
+
+
+def _sights(situation: Situation) -> dict[Operation, Sight]:
+    """Of each budgeted operation, where the rings were read; empty between two readings of them."""
+    reports = [p.evidence for p in situation.seen.pods if p.evidence and p.evidence.ring]
+    calibration = situation.status.calibration
+    needed = threshold(situation.spec)
+    found = {}
+    for budget in situation.spec.rollout.budgets if reports else ():
+        name: Operation = budget.operation
+        slices = pooled(
+            reports,
+            name,
+            situation.stable.revision,
+            situation.spec.rollout.wire_budgets().revision,
+            since=situation.stable.since.timestamp(),
+            now=situation.now.timestamp(),
+        )
+        prior = calibration.operations.get(name) if calibration else None
+        found[name] = look(slices, prior.effect if prior else None, needed, situation.now)
+    return found
+
+
+def _comparison(situation: Situation, test: Reverse) -> str:
+    evidence = situation.rollout.evidence[test.operation]
+    level, beta = switchback_level(situation.spec, test.number), limits_of(situation.spec)[1]
+    findings = evidence.findings(level, beta)
+    better = multiple(Finding(findings.better.log_e, findings.over.needed))
+    same = multiple(Finding(test.same, findings.better.needed))
+    return (
+        f"{test.operation}, budget {_limit(situation, test.operation)}: with the older value {evidence.canary.bad} of "
+        f"{evidence.canary.requests} bad ({100 * evidence.canary.share:.1f} %), with the promoted one "
+        f"{evidence.stable.bad} of {evidence.stable.requests} ({100 * evidence.stable.share:.1f} %); evidence of a "
+        f"regression {better}, of no difference {same}"
+    )
+
+
+def _since(test: Reverse | None) -> str:
+    return f"promoted at {_clock(test.promoted_at)} and harmful since: " if test else ""
+
+
+def _limit(situation: Situation, operation: Operation) -> str:
+    found = next(b.p95 for b in situation.spec.rollout.budgets if b.operation == operation)
+    return budget_text(round(found.total_seconds() * 1000))
+
+
+def _counts(sight: Sight) -> str:
+    tally = sight.recent if sight.over else sight.lately
+    span = "two" if sight.over else "ten"
+    return f"{tally.bad} of {tally.requests} bad in the last {span} minutes ({100 * tally.share:.1f} %)"
+
+
+def _proof(sight: Sight) -> str:
+    return f"evidence {multiple(sight.finding)}"
+
+
+def _clock(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
