@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core import Decision, Event, Observations, PodSeen, Status, decide
+from memorystack_operator.core.observe import RELEASE_IMAGE
 from memorystack_runtime.contract import (
     LADDER_MS,
     Counters,
@@ -88,6 +89,8 @@ class World:
         self.rate = rate
         self.epoch = 1
         self.settled = True
+        self.scaled = 0
+        self.image = RELEASE_IMAGE
         self.bad = {
             ("recall", "stable"): 0.0,
             ("recall", "canary"): 0.0,
@@ -114,11 +117,18 @@ class World:
     # -- the world's own life -------------------------------------------------
 
     def scale(self) -> None:
-        while len(self.pods) < self.stack.spec.replicas:
+        wanted = self.replicas
+        while len(self.pods) < wanted:
             self.serial += 1
             flags = self.status.stable.revision if self.status.stable else "none"
             self.pods.append(FakePod(f"mem-{self.serial}", f"uid-{self.serial}", self.now.timestamp(), flags))
-        del self.pods[self.stack.spec.replicas :]
+        del self.pods[wanted:]
+
+    @property
+    def replicas(self) -> int:
+        """What the Deployment is told: by the spec, or by an autoscaler that stands at `scaled`."""
+        spec = self.stack.spec
+        return spec.replicas or self.scaled or spec.autoscaling.min_replicas
 
     def edit(self, **spec) -> None:
         """Saves the file: parts of the spec replaced (JSON names)."""
@@ -185,7 +195,7 @@ class World:
                 )
             created = datetime.fromtimestamp(pod.started_at, UTC)
             seen.append(PodSeen(pod.name, pod.uid, created, pod.ready, pod.name, pod.restarts, pod.lease, report))
-        return Observations(tuple(seen), self.epoch, self.settled)
+        return Observations(tuple(seen), self.epoch, self.settled, replicas=self.replicas, image=self.image)
 
     def _aged(self, ring: list[tuple[float, tuple[RevisionCounters, ...]]]) -> tuple[Snapshot, ...]:
         return tuple(Snapshot(age_seconds=max(0.0, self.now.timestamp() - at), counters=c) for at, c in ring)

@@ -17,8 +17,7 @@ __all__ = ["InvalidResource", "Problem", "ResourceError", "problems_of"]
 
 LATER: Final = frozenset(
     {
-        "autoscaling", "managed", "gates", "sensitivity", "require", "promotion", "tuning", "tolerations",
-        "affinity", "imagePullSecrets", "qdrantVersion",
+        "gates", "tuning", "qdrantVersion",
     }
 )  # fmt: skip
 """Fields of the design whose behaviour does not exist yet: accepting one would be a lie."""

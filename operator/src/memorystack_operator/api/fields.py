@@ -16,6 +16,7 @@ from memorystack_operator.api.durations import Duration, parse_duration
 
 __all__ = [
     "BudgetTime",
+    "Image",
     "Interval",
     "KeepAlive",
     "Label",
@@ -78,9 +79,10 @@ class _IntOrString:
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$", max_length=253)]
 Label = Annotated[str, StringConstraints(max_length=316)]
+Image = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Quantity = Annotated[
     str,
-    StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$", max_length=32),
+    StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?$", max_length=32),
     BeforeValidator(_counted),
     _IntOrString(),
 ]

@@ -10,14 +10,22 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Final
 
-__all__ = ["exactly_one", "fraction", "no_repeats", "rising", "within"]
+__all__ = ["exactly_one", "fraction", "no_repeats", "only_beside", "rising", "within"]
 
 
-def exactly_one(left: Any, right: Any, names: str) -> None:
-    """Of two exclusive fields one is given."""
-    if bool(left) == bool(right):
-        what = "both are given" if left else "neither is given"
+def exactly_one(left: Any, right: Any, names: str, third: Any = None) -> None:
+    """Of exclusive fields one is given; an empty object is given too."""
+    given = sum(part is not None and part is not False for part in (left, right, third))
+    if given != 1:
+        what = {0: "neither is given", 2: "both are given"}.get(given, "all are given")
         msg = f"{what}: give exactly one of {names}"
+        raise ValueError(msg)
+
+
+def only_beside(url: Any, values: Sequence[Any], names: str) -> None:
+    """Fields that say how a url is reached have no meaning for what the operator runs itself."""
+    if url is None and any(value is not None for value in values):
+        msg = f"{names} belong to a url: remove them"
         raise ValueError(msg)
 
 

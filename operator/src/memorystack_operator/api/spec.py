@@ -27,6 +27,7 @@ from memorystack_operator.api.fields import (
     Ttl,
 )
 from memorystack_operator.api.pods import Template
+from memorystack_operator.api.surroundings import Autoscaling, NetworkRules, PodMonitorSpec
 from memorystack_runtime import contract
 
 __all__ = ["API_VERSION", "FEATURE_NAMES", "KIND", "FeatureName", "MemoryStack", "Metadata", "Spec"]
@@ -205,8 +206,14 @@ class RolloutSpec(Model):
 class Spec(Model):
     """What people want. The operator never writes it."""
 
-    replicas: Annotated[int, Field(ge=1, le=1000)]
-    """Pods of the memory service."""
+    model_config = ruled(
+        Cel("has(self.replicas) != has(self.autoscaling)", "give exactly one of replicas and autoscaling", ".replicas"),
+    )
+
+    replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Pods of the memory service; exactly one of replicas and autoscaling."""
+    autoscaling: Autoscaling | None = None
+    """An autoscaler that decides how many pods there are."""
     image: Annotated[str, StringConstraints(max_length=512)] = ""
     """The runtime's image; empty: the operator's own release."""
     qdrant: Qdrant
@@ -223,6 +230,15 @@ class Spec(Model):
     """How a changed flag reaches all pods."""
     template: Template = Template()
     """Overrides of the runtime's pods."""
+    network_policy: NetworkRules | None = None
+    """Who may open connections to the pods; left out: everybody."""
+    pod_monitor: PodMonitorSpec | None = None
+    """Metrics for the Prometheus operator; left out: none is made."""
+
+    @model_validator(mode="after")
+    def _exclusive(self) -> Self:
+        rules.exactly_one(self.replicas, self.autoscaling, "replicas and autoscaling")
+        return self
 
 
 class Metadata(BaseModel):

@@ -121,6 +121,8 @@ class Stable(Model):
     """The flags, times in milliseconds."""
     template: str
     """Revision of the pod template."""
+    image: str = ""
+    """The runtime's image where the spec names none: that of the operator that began it, until the template changes."""
     render_version: str = "r1"
     """Rules by which the children are rendered."""
     since: datetime

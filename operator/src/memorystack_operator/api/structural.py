@@ -90,6 +90,8 @@ class _Making:
             found["format"] = "int64"
         if node.get("type") == "array":
             found["items"] = _item(self._node(node["items"], f"{path}[]"), found.get("x-kubernetes-list-map-keys"))
+        if node.get("additionalProperties") is True:
+            found[UNKNOWN] = True  # any object: whoever it is handed to checks it
         if isinstance(node.get("additionalProperties"), dict):
             found |= self._mapping(node, path)
         return found

@@ -117,7 +117,7 @@ State = Literal["True", "False", "Unknown"]
 
 def _facts(status: Status, outcome: Outcome, situation: Situation) -> Iterator[tuple[Kind, State, str, str]]:
     ready = sum(p.ready for p in situation.seen.pods)
-    wanted = situation.spec.replicas
+    wanted = situation.replicas
     serving = status.stable is not None and ready >= max(1, wanted - 1)
     counted = f"{ready} of {wanted} pods are ready"
     waits = f"Waiting{outcome.reason}" if outcome.reason in BY_A_PERSON else "Serving"

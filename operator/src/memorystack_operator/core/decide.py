@@ -39,7 +39,7 @@ IDLE: Final = timedelta(seconds=60)
 
 def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime) -> Decision:
     """The next status, the children, the leases and the events. Pure, total and idempotent."""
-    situation = Situation(stack, _noticed(stack, status, now), seen, now, template_revision(stack))
+    situation = Situation(stack, _noticed(stack, status, now), seen, now, _template(stack, status, seen))
     if situation.status.rollout is not None:
         counted = situation.status.model_copy(update={"rollout": compared(situation.rollout, account(situation))})
         situation = Situation(stack, counted, seen, now, situation.template)
@@ -58,6 +58,13 @@ def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime
         persist=persist,
         quiet=_quiet(final, now),
     )
+
+
+def _template(stack: MemoryStack, status: Status, seen: Observations) -> str:
+    """With the image that the stack began with, where nothing else of the template has changed."""
+    stable = status.stable
+    kept = template_revision(stack, stable.image or seen.image) if stable else ""
+    return kept if stable and kept == stable.template else template_revision(stack, seen.image)
 
 
 def _noticed(stack: MemoryStack, status: Status, now: datetime) -> Status:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from memorystack_runtime.contract import EvidenceReport, FlagLease
 
-__all__ = ["Observations", "PodSeen", "Trouble"]
+__all__ = ["RELEASE_IMAGE", "Observations", "PodSeen", "Trouble"]
+
+RELEASE_IMAGE: Final = "memorystack-runtime:0.1.0"
+"""The runtime that belongs to this release of the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +55,7 @@ class Observations:
     """The main Deployment has rolled out: every wanted pod is of its newest template and available."""
     troubles: tuple[Trouble, ...] = ()
     """What keeps pods from starting or children from being made, worst first."""
+    replicas: int | None = None
+    """Pods that the main Deployment is told to run now; None: not read. Counts where an autoscaler decides."""
+    image: str = RELEASE_IMAGE
+    """The runtime's image for stacks that name none; a stack keeps the one that it began with."""

@@ -46,7 +46,13 @@ def _hold(situation: Situation, outcome: Outcome) -> Change:
 
 def _adopt(situation: Situation, outcome: Outcome) -> Change:
     features = situation.spec.features.flags()
-    stable = Stable(revision=revision_of(features), features=features, template=situation.template, since=situation.now)
+    stable = Stable(
+        revision=revision_of(features),
+        features=features,
+        template=situation.template,
+        image=situation.image,
+        since=situation.now,
+    )
     return Change(situation.status.model_copy(update={"stable": stable}))
 
 
@@ -64,7 +70,8 @@ def _acknowledge(situation: Situation, outcome: Outcome) -> Change:
 
 def _retemplate(situation: Situation, outcome: Outcome) -> Change:
     status = end_stage(situation, outcome, "Superseded") if situation.status.rollout else situation.status
-    stable = situation.stable.model_copy(update={"template": situation.template, "since": situation.now})
+    moved = {"template": situation.template, "image": situation.image, "since": situation.now}
+    stable = situation.stable.model_copy(update=moved)
     told = {"stable": stable, "not_judged": outcome.message, "watch": status.watch.anew()}
     status = status.model_copy(update=told)
     return Change(status, (Event(EventReason.NOT_JUDGED, outcome.message),))
@@ -81,7 +88,7 @@ def _settled(situation: Situation, outcome: Outcome) -> Change:
 
 def _begin(situation: Situation, outcome: Outcome) -> Change:
     stage, spec, status = situation.pending[0], situation.spec, situation.status
-    plan, note = plan_of(spec.rollout.steps, spec.replicas)
+    plan, note = plan_of(spec.rollout.steps, situation.replicas)
     seed = f"{situation.stack.metadata.uid}|{stage.name}|{stage.value}|{situation.now.isoformat()}"
     identity = f"{stage.name}-{hashlib.sha256(seed.encode()).hexdigest()[:8]}"
     rollout = RolloutStatus(
@@ -93,7 +100,7 @@ def _begin(situation: Situation, outcome: Outcome) -> Change:
         budgets=spec.rollout.wire_budgets().revision,
         plan=plan,
         stages=tuple(s.name for s in situation.pending),
-        pods=choose(situation.seen.pods, pods_for(plan[0].weight, spec.replicas), (), identity),
+        pods=choose(situation.seen.pods, pods_for(plan[0].weight, situation.replicas), (), identity),
         changed_at=status.changed_at or situation.now,
         started_at=situation.now,
         state_since=situation.now,
@@ -159,7 +166,7 @@ def _advance(situation: Situation, outcome: Outcome) -> Change:
 
 def _effect(situation: Situation, operation: Operation, planned: PlannedStep) -> DesignEffect:
     """Of the step that begins; a pause keeps the share of the step before it."""
-    rollout, replicas = situation.rollout, situation.spec.replicas
+    rollout, replicas = situation.rollout, situation.replicas
     if planned.pause or rollout.calibration is None:
         return rollout.evidence[operation].effect
     return rollout.calibration.operations[operation].effect.for_share(pods_for(planned.weight, replicas) / replicas)

@@ -83,6 +83,21 @@ class Situation:
         return self.stack.spec
 
     @property
+    def image(self) -> str:
+        """The runtime's image where the spec names none: kept until the template changes, so a newer operator moves no pod."""
+        stable = self.status.stable
+        kept = stable.image if stable and stable.template == self.template else ""
+        return kept or self.seen.image
+
+    @property
+    def replicas(self) -> int:
+        """Pods that should be there now: as the spec says, or else as the autoscaler does."""
+        if self.spec.replicas is not None:
+            return self.spec.replicas
+        least = self.spec.autoscaling.min_replicas if self.spec.autoscaling else 1
+        return self.seen.replicas or max(least, len(self.seen.pods))
+
+    @property
     def rollout(self) -> RolloutStatus:
         """The stage under way; only asked where there is one."""
         if self.status.rollout is None:
@@ -123,15 +138,15 @@ class Situation:
 
     @property
     def wanted_canaries(self) -> int:
-        """k, for the replicas that the spec asks for now; a reverse canary's switchback takes every pod that is ready."""
+        """k, for the replicas that should be there now; a reverse canary's switchback takes every pod that is ready."""
         if self.rollout.everywhere:
             return sum(p.ready for p in self.seen.pods)
-        return pods_for(self.weight, self.spec.replicas)
+        return pods_for(self.weight, self.replicas)
 
     @property
     def wanted_share(self) -> float:
         """Of the pods, and so of the requests, that the step gives to the canary."""
-        return self.wanted_canaries / self.spec.replicas
+        return self.wanted_canaries / self.replicas
 
     @cached_property
     def pending(self) -> Sequence[Stage]:

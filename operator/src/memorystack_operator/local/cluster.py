@@ -73,7 +73,9 @@ class LocalCluster:
             )
             for p in pods
         )
-        return Observations(pods=seen, epoch=self._epoch, settled=self._supervisor.settled)
+        return Observations(
+            pods=seen, epoch=self._epoch, settled=self._supervisor.settled, replicas=self._supervisor.replicas
+        )
 
     async def write_status(self, stack: MemoryStack, status: Status, version: str) -> str:
         """Durable when this returns."""

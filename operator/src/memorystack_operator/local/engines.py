@@ -71,7 +71,7 @@ async def _qdrant(engines: Engines, folder: StateFolder, spec: Spec, say: Callab
     await _start(engines, Daemon("qdrant", argv, folder.logs / "qdrant.log"), partial(_answers, f"{url}/readyz"))
     engines.urls["qdrant"] = url
     engines.variables["MEMORYSTACK_QDRANT_URL"] = url
-    say(f"qdrant    {spec.qdrant.url} -> the local engine at {url}, data in {_short(folder.qdrant)}")
+    say(f"qdrant    {spec.qdrant.url or 'managed'} -> the local engine at {url}, data in {_short(folder.qdrant)}")
 
 
 async def _embedder(
@@ -83,7 +83,7 @@ async def _embedder(
         "embedder",
         "127.0.0.1",
         port,
-        dimensions=spec.embedder.dimensions,
+        dimensions=spec.embedder.vector_length,
         latency_ms=options.latency_ms,
         item_latency_ms=options.item_ms,
         capacity=options.capacity,
@@ -92,7 +92,7 @@ async def _embedder(
     engines.urls["embedder"] = url
     engines.variables["MEMORYSTACK_EMBEDDER_URL"] = f"{url}/v1"
     say(
-        f"embedder  {spec.embedder.url} -> hashed vectors at {url}/v1 "
+        f"embedder  {spec.embedder.url or 'managed'} -> hashed vectors at {url}/v1 "
         f"({options.latency_ms:g} ms + {options.item_ms:g} ms an item, {options.capacity} at once)"
     )
 
@@ -109,7 +109,8 @@ async def _redis(engines: Engines, folder: StateFolder, spec: Spec, say: Callabl
     await _start(engines, Daemon("redis", command, folder.logs / "redis.log"), partial(_listens, port))
     engines.urls["redis"] = f"redis://127.0.0.1:{port}/0"
     engines.variables["MEMORYSTACK_REDIS_URL"] = engines.urls["redis"]
-    say(f"redis     {spec.redis.url or 'the Secret'} -> {Path(command[0]).name} at 127.0.0.1:{port}")
+    named = spec.redis.url or ("managed" if spec.redis.managed else "the Secret")
+    say(f"redis     {named} -> {Path(command[0]).name} at 127.0.0.1:{port}")
 
 
 async def _start(engines: Engines, daemon: Daemon, ready: Callable[[], Awaitable[bool]]) -> None:

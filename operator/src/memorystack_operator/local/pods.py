@@ -44,8 +44,8 @@ class PodTemplate:
     replicas: int = field(compare=False, default=1)
 
 
-def template_of(deployment: Child) -> PodTemplate:
-    """From a manifest of `core.render`."""
+def template_of(deployment: Child, autoscaler: Child | None = None) -> PodTemplate:
+    """From manifests of `core.render`. Nothing scales on one machine: an autoscaler's least number of pods runs."""
     spec = deployment["spec"]
     pod = spec["template"]["spec"]
     (container,) = pod["containers"]
@@ -53,7 +53,7 @@ def template_of(deployment: Child) -> PodTemplate:
         variables=tuple(container["env"]),
         mounts={m["name"]: m["mountPath"] for m in container["volumeMounts"]},
         volumes={v["name"]: v for v in pod["volumes"]},
-        replicas=spec["replicas"],
+        replicas=autoscaler["spec"]["minReplicas"] if autoscaler else spec["replicas"],
     )
 
 

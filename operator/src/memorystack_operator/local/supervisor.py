@@ -83,13 +83,20 @@ class Supervisor:
 
     def apply(self, children: tuple[Child, ...]) -> None:
         """What is wanted from now on; files change at once, processes as the ticks go."""
-        for child in children:
-            if child["kind"] == "ConfigMap":
-                self._config = dict(child["data"])
-                for pod in self.pods:
-                    self._write_config(pod)
-            if child["kind"] == "Deployment":
-                self._template = template_of(child)
+        # Of managed parts there are local engines; the main Deployment bears the stack's own name.
+        ours = [c for c in children if c["kind"] != "Deployment" or c["metadata"]["name"] == self._name]
+        found = {child["kind"]: child for child in ours}
+        if "ConfigMap" in found:
+            self._config = dict(found["ConfigMap"]["data"])
+            for pod in self.pods:
+                self._write_config(pod)
+        if "Deployment" in found:
+            self._template = template_of(found["Deployment"], found.get("HorizontalPodAutoscaler"))
+
+    @property
+    def replicas(self) -> int | None:
+        """Pods that are wanted; None before anything was applied."""
+        return self._template.replicas if self._template else None
 
     def lend(self, flags: Mapping[str, FlagLease]) -> None:
         """Each pod's lease file holds what is named for it, or nothing."""

@@ -25,6 +25,7 @@ from memorystack_operator.local.cluster import LocalCluster, open_source
 from memorystack_operator.local.daemon import Daemon
 from memorystack_operator.local.engines import EmbedderOptions, Engines, start_engines
 from memorystack_operator.local.machine import Machine
+from memorystack_operator.local.missing import missing_here
 from memorystack_operator.local.ports import check_port
 from memorystack_operator.local.remains import end_remains, record
 from memorystack_operator.local.report import Report, make_report
@@ -129,6 +130,8 @@ async def _running(
     source = open_source(folder, options.file)
     gateway = f"http://{GATEWAY_HOST}:{options.port}"
     wake = asyncio.Event()
+    for line in missing_here(source.stack.spec):
+        say(line)
     async with AsyncExitStack() as stack:
         engines = Engines()
         if not options.use_urls:

@@ -79,7 +79,7 @@ def paused_before_start(situation: Situation) -> Outcome | None:
 
 def no_control_arm(situation: Situation) -> Outcome | None:
     """One replica cannot be compared with others."""
-    if situation.spec.replicas > 1:
+    if situation.replicas > 1:
         return None
     text = (
         f"{situation.pending[0].name} waits: one replica has no control arm, set spec.replicas to 2 or promote by hand"
@@ -100,7 +100,7 @@ def pods_missing(situation: Situation) -> Outcome | None:
     """The first step needs its pods, and at least one other."""
     ready = sum(p.ready for p in situation.seen.pods)
     weights = [s.weight for s in situation.spec.rollout.steps if s.weight]
-    needed = pods_for(weights[0] if weights else 1, situation.spec.replicas) + 1
+    needed = pods_for(weights[0] if weights else 1, situation.replicas) + 1
     if ready >= needed:
         return None
     return Outcome(Move.HOLD, "PodsNotReady", f"{ready} of the {needed} pods that the first step needs are ready")

@@ -10,22 +10,38 @@ from typing import Final
 
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.decision import Child
+from memorystack_operator.core.render.autoscaler import autoscaler
 from memorystack_operator.core.render.config_map import config_map
-from memorystack_operator.core.render.deployment import deployment, template_revision
+from memorystack_operator.core.render.deployment import deployment, second_deployment, template_revision
 from memorystack_operator.core.render.disruption_budget import disruption_budget
+from memorystack_operator.core.render.managed_embedder import embedder_service, managed_embedder
+from memorystack_operator.core.render.managed_qdrant import managed_qdrant, qdrant_service
+from memorystack_operator.core.render.managed_redis import managed_redis, redis_service
+from memorystack_operator.core.render.network_policy import parts_policy, runtime_policy
+from memorystack_operator.core.render.pod_monitor import pod_monitor
 from memorystack_operator.core.render.service import service
 from memorystack_operator.core.render.service_account import service_account
 from memorystack_operator.core.state import Status
 
-__all__ = ["CHILDREN", "Builder", "render", "template_revision"]
+__all__ = ["CHILDREN", "Builder", "render", "second_deployment", "template_revision"]
 
 Builder = Callable[[MemoryStack, Status], Child | None]
 
 CHILDREN: Final[tuple[Builder, ...]] = (
     service_account,
     config_map,  # before the pods, so that none starts without its flags
+    runtime_policy,  # before the pods, so that none is open for a moment
+    parts_policy,
+    qdrant_service,
+    redis_service,
+    embedder_service,
+    managed_qdrant,
+    managed_redis,
+    managed_embedder,
     service,
     disruption_budget,
+    pod_monitor,
+    autoscaler,  # before the Deployment, which leaves its number of pods to it
     deployment,
 )
 
