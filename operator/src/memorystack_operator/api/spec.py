@@ -235,6 +235,11 @@ class Spec(Model):
     pod_monitor: PodMonitorSpec | None = None
     """Metrics for the Prometheus operator; left out: none is made."""
 
+    @property
+    def least_replicas(self) -> int:
+        """Pods that are there at least: as asked for, or as many as an autoscaler leaves."""
+        return self.replicas or (self.autoscaling.min_replicas if self.autoscaling else 1)
+
     @model_validator(mode="after")
     def _exclusive(self) -> Self:
         rules.exactly_one(self.replicas, self.autoscaling, "replicas and autoscaling")

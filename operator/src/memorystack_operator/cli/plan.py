@@ -112,7 +112,7 @@ def _traffic(stack: MemoryStack, known: Recorded) -> tuple[Traffic, ...]:
         stack.spec.rollout.wire_budgets().p95_ms,
         known.spec.rollout.wire_budgets().p95_ms,
         flags=stable.revision,
-        canaries=pods_for(weights[0], stack.spec.replicas) if weights else 1,
+        canaries=pods_for(weights[0], stack.spec.least_replicas) if weights else 1,
         now=time.time(),
         previous=known.status.calibration,
         since=known.status.promoted_at,

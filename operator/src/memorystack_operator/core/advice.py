@@ -12,6 +12,7 @@ from typing import Final
 
 from memorystack_operator.api.durations import format_duration
 from memorystack_operator.api.spec import MemoryStack
+from memorystack_operator.core.observe import RELEASE_IMAGE
 from memorystack_operator.core.outlook import Outlook
 from memorystack_operator.core.qualifying import ASSUMPTION
 from memorystack_operator.core.render import template_revision
@@ -58,7 +59,7 @@ def _first_start(plan: Plan) -> Iterable[str]:
 
 def _template(plan: Plan) -> Iterable[str]:
     stable = plan.status.stable
-    if stable and stable.template != template_revision(plan.stack):
+    if stable and stable.template != template_revision(plan.stack, stable.image or RELEASE_IMAGE):
         yield "the pod template changes: an ordinary rolling update comes first, and is not judged"
 
 

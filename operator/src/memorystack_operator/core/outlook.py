@@ -115,7 +115,7 @@ def outlook(stack: MemoryStack, status: Status, traffic: Sequence[Traffic]) -> O
     stable = status.stable.features if status.stable else Features()
     seen = {t.operation: t for t in traffic}
     budgeted = tuple(seen[b.operation] for b in spec.rollout.budgets if b.operation in seen)
-    plan, note = plan_of(spec.rollout.steps, spec.replicas)
+    plan, note = plan_of(spec.rollout.steps, spec.least_replicas)
     reasons = _rejections(spec, status)
     stages = [
         StageOutlook(
@@ -128,8 +128,8 @@ def outlook(stack: MemoryStack, status: Status, traffic: Sequence[Traffic]) -> O
     ]
     return Outlook(
         name=stack.metadata.name,
-        replicas=spec.replicas,
-        stages=tuple(s if s.rejected or spec.replicas < 2 else _walked(s, spec, plan, budgeted) for s in stages),
+        replicas=spec.least_replicas,
+        stages=tuple(s if s.rejected or spec.least_replicas < 2 else _walked(s, spec, plan, budgeted) for s in stages),
         traffic=budgeted,
         unjudged=tuple(b.operation for b in spec.rollout.budgets if b.operation not in seen),
         note=note,
@@ -165,13 +165,13 @@ def _walked(stage: StageOutlook, spec: Spec, plan: Sequence[PlannedStep], traffi
 
 
 def _step(spec: Spec, planned: PlannedStep, traffic: Sequence[Traffic]) -> StepOutlook:
-    pods = pods_for(planned.weight, spec.replicas)
+    pods = pods_for(planned.weight, spec.least_replicas)
     operations = tuple(_operation(spec, pods, t) for t in traffic) if pods else ()
     known = bool(operations)
     return StepOutlook(
         weight=planned.weight,
         pods=pods,
-        share=round(pods / spec.replicas, 4),
+        share=round(pods / spec.least_replicas, 4),
         min_seconds=planned.min_seconds,
         operations=operations,
         median_seconds=_longest(planned.min_seconds, [o.median_seconds for o in operations]) if known else None,
@@ -203,7 +203,7 @@ def _detections(spec: Spec, pods: int, traffic: Traffic) -> Detections:
 
 
 def _arms(spec: Spec, pods: int, traffic: Traffic) -> Arms:
-    share = pods / spec.replicas
+    share = pods / spec.least_replicas
     return Arms(
         canary_rate=traffic.rate * share,
         stable_rate=traffic.rate * (1 - share),

@@ -94,8 +94,7 @@ class Situation:
         """Pods that should be there now: as the spec says, or else as the autoscaler does."""
         if self.spec.replicas is not None:
             return self.spec.replicas
-        least = self.spec.autoscaling.min_replicas if self.spec.autoscaling else 1
-        return self.seen.replicas or max(least, len(self.seen.pods))
+        return self.seen.replicas or max(self.spec.least_replicas, len(self.seen.pods))
 
     @property
     def rollout(self) -> RolloutStatus:

@@ -108,6 +108,7 @@ class KubeCluster:
             pods=tuple(_seen(p, self._reports.get(p.key.name)) for p in pods),
             epoch=self._around.epoch(),
             settled=deployment is not None and deployment.settled,
+            replicas=deployment.replicas if deployment else None,
             troubles=(*self._troubles, *(t for t in found if t)),
         )
 

@@ -51,7 +51,7 @@ CHILDREN: Final = (
     Resource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", OURS),
     Resource("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", OURS),
     Resource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy", OURS),
-    Resource("monitoring.coreos.com/v1", "servicemonitors", "ServiceMonitor", OURS),
+    Resource("monitoring.coreos.com/v1", "podmonitors", "PodMonitor", OURS),
     Resource("apps/v1", "statefulsets", "StatefulSet", OURS),
     DEPLOYMENTS,
 )
