@@ -44,7 +44,7 @@ EDITS = [
     ("replicas: 3", "autoscaling: {minReplicas: 4, maxReplicas: 3}", "spec.autoscaling", "4 is above 3"),
     ("replicas: 3", "replicas: 3\n  autoscaling: {maxReplicas: 5}", "spec", "both are given"),
     ("replicas: 3", "", "spec", "neither is given: give exactly one of replicas and autoscaling"),
-    ("replicas: 3", "replicas: 3\n  stabilization: 720h", "spec.stabilization", "not supported by this version"),
+    ("replicas: 3", "replicas: 3\n  tuning: {}", "spec.tuning", "not supported by this version"),
     ("replicas: 3", "replicas: 0", "spec.replicas", "greater than or equal to 1"),
     ("    url: http://qdrant.data:6333", "    managed: {storage: 1Gi}\n    url: http://a", "spec.qdrant", "both are given"),
     ("    url: http://qdrant.data:6333", "    managed: {}", "spec.qdrant.managed.storage", "is missing"),

@@ -22,9 +22,9 @@ PLURAL: Final = "memorystacks"
 CRD_FILE: Final = f"{PLURAL}.{GROUP}.yaml"
 NAME_RULE: Final = Cel(
     "self.metadata.name.size() <= 53 && self.metadata.name.matches('^[a-z][-a-z0-9]*$')",
-    "must begin with a letter, hold only small letters, digits and dashes, and be at most 53 long: children's names begin with it",
-    ".metadata.name",
+    "metadata.name must begin with a letter, hold only small letters, digits and dashes, and be at most 53 long: children's names begin with it",
 )
+"""No fieldPath: the API server takes only paths within the schema, and `metadata` has none here."""
 COLUMNS: Final[tuple[Mapping[str, Any], ...]] = (
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},

@@ -44,7 +44,7 @@ def reverse(situation: Situation, outcome: Outcome) -> Change:
     target = with_flag_of(situation.stable.features, promotion.stage, promotion.before)
     seed = f"{situation.stack.metadata.uid}|{promotion.stage}|{promotion.value}|{situation.now.isoformat()}"
     identity = f"{promotion.stage}-{hashlib.sha256(seed.encode()).hexdigest()[:8]}"
-    replicas = situation.spec.replicas
+    replicas = situation.replicas
     rollout = RolloutStatus(
         id=identity,
         stage=promotion.stage,

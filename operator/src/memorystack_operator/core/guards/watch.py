@@ -45,7 +45,7 @@ def reverse_overtaken(situation: Situation) -> Outcome | None:
     if situation.pending:
         text = f"{situation.pending[0].name} changed in the spec, and is staged first"
         return Outcome(Move.KEEP, "Superseded", text)
-    if situation.spec.replicas < 2:
+    if situation.replicas < 2:
         return Outcome(Move.KEEP, "NoControlArm", "one replica has nobody to be compared with")
     return None
 
@@ -111,7 +111,7 @@ def _question(situation: Situation, over: OverBudget, *, still: bool) -> Outcome
     reason = "StackOverBudget"
     if not open_ones:
         text = "no flag is asked: none was promoted by a verdict with this operation within budget"
-    elif situation.spec.replicas < 2:
+    elif situation.replicas < 2:
         text = "one replica has no control arm, so no flag is asked"
     elif situation.paused:
         text = "paused, so no flag is asked"
@@ -127,7 +127,7 @@ def _question(situation: Situation, over: OverBudget, *, still: bool) -> Outcome
 
 def _fit(situation: Situation) -> bool:
     ready = sum(p.ready for p in situation.seen.pods)
-    return situation.seen.settled and ready > pods_for(SHARE, situation.spec.replicas)
+    return situation.seen.settled and ready > pods_for(SHARE, situation.replicas)
 
 
 def _sights(situation: Situation) -> dict[Operation, Sight]:
