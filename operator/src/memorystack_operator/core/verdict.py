@@ -121,7 +121,7 @@ def _over_and_worse(case: Case) -> Verdict | None:
     for op in _ready(case):
         if op.findings.over.holds and op.findings.worse.holds:
             text = f"{op.name} over its budget of {op.limit} and worse than stable: {_counts(op)}; {_proof(op)}"
-            return Verdict(Outcome.ROLLBACK, Reason.P95_OVER_BUDGET, text + _not_judged(case), op.name)
+            return Verdict(Outcome.ROLLBACK, Reason.P95_OVER_BUDGET, text + _besides(case, op), op.name)
     return None
 
 
@@ -137,7 +137,7 @@ def _worse_when_over_before(case: Case) -> Verdict | None:
     for op in _ready(case):
         if op.over_budget_before and op.findings.worse.holds:
             text = f"{op.name} was over {op.limit} before and is worse with the flag: {_counts(op)}; {_proof(op)}"
-            return Verdict(Outcome.ROLLBACK, Reason.WORSE, text + _not_judged(case), op.name)
+            return Verdict(Outcome.ROLLBACK, Reason.WORSE, text + _besides(case, op), op.name)
     return None
 
 
@@ -259,6 +259,14 @@ def _proof(op: Judged) -> str:
 def _not_judged(case: Case) -> str:
     names = [op.name for op in case.operations if not op.canary.requests]
     return f"; {', '.join(names)} not judged (no requests)" if names else ""
+
+
+def _besides(case: Case, convicted: Judged) -> str:
+    """What a reader of a conviction asks next: did requests fail, and were the other operations well?"""
+    failed = f"; failed requests: {_counts(case.errors, 'failed')}" if case.errors else ""
+    names = [op.name for op in case.operations if op is not convicted and op.canary.requests]
+    open_still = f"; {', '.join(names)} not judged to the end" if names else ""
+    return failed + open_still + _not_judged(case)
 
 
 def _counts(op: Judged, word: str = "bad") -> str:
