@@ -43,6 +43,13 @@ def embedder(embedder_process: RunningEngine) -> Iterator[RunningEngine]:
     control(embedder_process, latency_ms=1, item_latency_ms=0, capacity=64, max_batch=32, failure=None)
 
 
+@pytest.fixture
+def new_embedder() -> Iterator[RunningEngine]:
+    """One of the test's own, whose maxima nobody else has raised."""
+    with start("embedder", latency_ms=100, item_latency_ms=0, capacity=64) as engine:
+        yield engine
+
+
 class Redis:
     """A redis-server that a test may stop and start again."""
 

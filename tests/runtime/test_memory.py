@@ -91,23 +91,26 @@ async def test_100_calls_open_one_connection_with_the_pool_and_100_without(
         assert stats(embedder)["connections_accepted"] - before - 1 == connections
 
 
-async def test_of_15_calls_on_a_pool_of_10_five_wait_and_none_fails(settings: Make, embedder):
+async def test_of_15_calls_on_a_pool_of_10_five_wait_and_none_fails(settings: Make, new_embedder):
     """M2"""
-    control(embedder, latency_ms=100)
-    async with serving(settings(), flags(pool=True, connections=10, size=0)) as service:
-        await asyncio.gather(*(service.recall(RecallQuery(namespace="a", query=f"q{i}")) for i in range(15)))
-        found = service.stats()
+    one = settings(embedder_url=f"{new_embedder.url}/v1")
+    async with serving(one, flags(pool=True, connections=10, size=0)) as service:
+        recalls = (service.recall(RecallQuery(namespace="a", query=f"q{i}", mode="dense")) for i in range(15))
+        answers = await asyncio.gather(*recalls)
+        assert len(answers) == 15
+        found, seen = service.stats(), stats(new_embedder)
+        assert (seen["requests"], seen["max_in_flight"], seen["in_flight"]) == (15, 10, 0)
         assert found.pool_waits >= 5
         assert found.pool_wait_seconds > 0.1
-        assert stats(embedder)["in_flight"] == 0
 
 
 @pytest.mark.parametrize(("concurrency", "most"), [(4, 4), (0, 1)])
-async def test_embeds_in_flight_are_bounded_by_the_flag(settings: Make, embedder, concurrency: int, most: int):
+async def test_embeds_in_flight_are_bounded_by_the_flag(settings: Make, new_embedder, concurrency: int, most: int):
     """M3"""
-    control(embedder, latency_ms=20)
-    async with serving(settings(), flags(concurrency=concurrency)) as service:
+    control(new_embedder, latency_ms=20)
+    async with serving(settings(embedder_url=f"{new_embedder.url}/v1"), flags(concurrency=concurrency)) as service:
         await service.store("a", [note(text(10))])
+        assert stats(new_embedder)["max_in_flight"] == most
         assert service.stats().embeds_in_flight_max == most
 
 
@@ -128,12 +131,14 @@ async def test_a_chunk_that_fails_for_good_leaves_the_old_version_whole(settings
         assert await service.store_.count() == 8
 
 
-async def test_100_chunks_take_two_upserts_and_no_embed_above_32_inputs(settings: Make, embedder):
+async def test_100_chunks_take_two_upserts_and_no_embed_above_32_inputs(settings: Make, new_embedder):
     """M5"""
-    async with serving(settings(), flags(concurrency=2)) as service:
-        await service.store("a", [note(text(100))])
+    control(new_embedder, latency_ms=1, max_batch=1000)
+    async with serving(settings(embedder_url=f"{new_embedder.url}/v1"), flags(concurrency=2)) as service:
+        (stored,) = await service.store("a", [note(text(100))])
+        assert stored.chunks == 100
         assert service.stats().store_upserts == 2
-        assert service.stats().embed_requests == 4
+        assert (stats(new_embedder)["requests"], stats(new_embedder)["max_items"]) == (4, 32)
 
 
 async def test_an_embedder_that_takes_fewer_inputs_is_asked_for_fewer(settings: Make, embedder):
@@ -164,12 +169,14 @@ async def test_the_same_document_twice_at_once_and_again_has_no_moment_without_h
         reader = asyncio.create_task(read())
         for _ in range(3):
             await asyncio.gather(first.store("a", [note(text(6), "d")]), second.store("a", [note(text(6), "d")]))
-        await first.store("a", [note(text(6) + "One more sentence.", "d")])
+        again = await first.store_.document("a", "d")
+        assert sorted(p.id for p in again) == sorted(p.id for p in before)
+        await first.store("a", [note(text(7), "d")])
         done.set()
         assert await reader >= 5
         after = await first.store_.document("a", "d")
-        assert {p.id for p in before} & {p.id for p in after}
-        assert len(after) == 7 or len(after) == 6
+        assert {p.id for p in before} < {p.id for p in after}
+        assert len(after) == 7
 
 
 async def test_two_writers_of_one_document_agree_on_one_version(settings: Make):
@@ -374,9 +381,10 @@ async def test_a_pod_starts_without_its_store_and_is_ready_when_it_comes(setting
         assert not (await service.ready()).ready
 
 
-async def test_flags_change_50_times_under_load_without_a_failed_call(settings: Make):
+async def test_flags_change_50_times_under_load_without_a_failed_call_or_a_leaked_task(settings: Make):
     """M19"""
     async with serving(settings(), flags(pool=True)) as service:
+        before = asyncio.all_tasks()
         await service.store("a", [note(f"Fact number {i}.") for i in range(5)])
         done = asyncio.Event()
         served = 0
@@ -398,6 +406,9 @@ async def test_flags_change_50_times_under_load_without_a_failed_call(settings: 
         done.set()
         await asyncio.gather(*workers)
         assert served > 50
+        async with asyncio.timeout(5):
+            while asyncio.all_tasks() != before:
+                await asyncio.sleep(0.01)
 
 
 async def test_closing_leaves_no_task_behind(settings: Make, redis):

@@ -14,9 +14,10 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support.engines import control
+from support.engines import control, stats
 
 from memorystack_runtime.admission import Admission
 from memorystack_runtime.api import api_app
@@ -150,6 +151,16 @@ async def test_a_request_id_is_kept_when_it_is_sane(settings):
         assert missing.headers.get_list("x-request-id") == ["abc-2"]
 
 
+WRONG_KEYS = (
+    {},
+    {"x-api-key": "another-key"},
+    {"x-api-key": KEY[:-1]},
+    {"x-api-key": KEY + "x"},
+    {"authorization": f"Bearer {KEY.upper()}"},
+    {"authorization": f"Basic {KEY}"},
+)
+
+
 async def test_every_v1_route_asks_for_a_key_and_the_others_do_not(settings, tmp_path: Path):
     """M11"""
     keys = tmp_path / "keys"
@@ -159,13 +170,14 @@ async def test_every_v1_route_asks_for_a_key_and_the_others_do_not(settings, tmp
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 url = path.replace("{id}", "x")
-                for headers in ({}, {"x-api-key": KEY[:-1]}, {"authorization": f"Bearer {KEY.upper()}"}):
+                for headers in WRONG_KEYS:
                     response = await service.api.request(method, url, headers=headers)
                     if operation.get("security") == []:
                         assert response.status_code == 200
                     else:
                         assert problem(response, 401)
                         assert response.headers["www-authenticate"].startswith("Bearer")
+        assert (await service.internal.get("/healthz")).status_code == 200
         for headers in ({"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}):
             assert (await service.api.get("/v1/config", headers=headers)).status_code == 200
         assert service.counted("recall") == (0, 0, 0)
@@ -353,6 +365,24 @@ async def test_every_acknowledged_write_is_there_after_the_end_of_the_process(pr
             assert (await api.get(f"/v1/memories/{identity}", params={"namespace": "a"})).status_code == 200
 
 
+async def test_what_is_under_way_at_a_sigterm_is_answered_before_the_process_ends(process: Process, embedder):
+    """M16"""
+    control(embedder, latency_ms=700)
+    process.start()
+    async with httpx.AsyncClient(base_url=process.url, timeout=20) as api:
+        notes = [{"namespace": "a", "id": f"n{i}", "text": f"fact {i}"} for i in range(6)]
+        asked = [asyncio.create_task(api.post("/v1/memories", json=note)) for note in notes]
+        while stats(embedder)["in_flight"] < len(notes):
+            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(process.end, signal.SIGTERM) == 0
+        assert [(await one).status_code for one in asked] == [201] * len(notes)
+    control(embedder, latency_ms=1)
+    await asyncio.to_thread(process.start)
+    async with httpx.AsyncClient(base_url=process.url) as api:
+        for note in notes:
+            assert (await api.get(f"/v1/memories/{note['id']}", params={"namespace": "a"})).status_code == 200
+
+
 async def test_flags_change_live_through_the_lease_and_end_with_it_and_with_the_process(process: Process):
     """M19 R16"""
     process.start()
@@ -374,6 +404,11 @@ async def test_flags_change_live_through_the_lease_and_end_with_it_and_with_the_
                 if answer.status_code != 200:
                     failures.append(answer.text)
 
+        for k in range(4):
+            await api.post("/v1/recall", json={"namespace": "a", "query": f"warm {k}"})
+        lend(0, 0)
+        await until(api, "r0")
+        before = holds(process)
         workers = [asyncio.create_task(work(k)) for k in range(4)]
         for i in range(1, 51):
             lend(i, i % 8)
@@ -383,6 +418,10 @@ async def test_flags_change_live_through_the_lease_and_end_with_it_and_with_the_
         assert failures == []
         assert served[0] > 50
         await until(api, "r50")
+        # What the clients keep open is theirs; the pods' own connections, files and threads are as before.
+        async with asyncio.timeout(10):
+            while holds(process) > before:
+                await asyncio.sleep(0.05)
         lend(51, 3, ttl=1)
         await until(api, "r51")
         assert 'source="lease"' in httpx.get(f"{process.internal}/metrics").text
@@ -394,6 +433,13 @@ async def test_flags_change_live_through_the_lease_and_end_with_it_and_with_the_
         assert (await api.get("/v1/config")).json()["source"] == "default"
         lend(53, 4)
         await until(api, "r53")
+
+
+def holds(process: Process) -> tuple[int, int]:
+    """Open sockets to dependencies and files, and threads."""
+    found = psutil.Process(process.process.pid)
+    inbound = sum(c.laddr.port == process.port for c in found.net_connections() if c.status != "LISTEN")
+    return found.num_fds() - inbound, found.num_threads()
 
 
 async def until(api: httpx.AsyncClient, revision: str | None) -> None:

@@ -40,6 +40,7 @@ class Embedder:
         self.requests = 0
         self.served = 0
         self.items = 0
+        self.largest = 0
 
     def change(self, body: bytes) -> None:
         """Put new settings in force; requests that hang are let go. ValidationError leaves all as it was."""
@@ -72,6 +73,7 @@ class Embedder:
         vectors = [embed(text, asked.dimensions + longer) for text in asked.texts]
         answer = _answer(asked, vectors, turn)
         self.items += count
+        self.largest = max(self.largest, count)
         await asyncio.sleep(max(0.0, until - loop.time()))
         return answer
 
@@ -98,6 +100,7 @@ class Embedder:
             {
                 "requests": self.requests,
                 "items": self.items,
+                "max_items": self.largest,
                 "in_flight": self.line.in_flight,
                 "max_in_flight": self.line.max_in_flight,
                 "queue_length": self.line.waiting,
