@@ -7,9 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 SOURCES := operator/src runtime/src tests
+CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help install generate demo demo-interference test check format bench audit lock clean
+.PHONY: help install generate demo demo-interference test check format bench audit lock clean cluster-build cluster-up cluster-down cluster-status
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,18 @@ test: $(READY) ## Run all tests with branch coverage
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report
+
+cluster-build: $(READY) ## Build a Kubernetes control plane from its Go modules into ~/.cache/memorystack (ten minutes, once)
+	@$(CLUSTER) build $(ARGS)
+
+cluster-up: $(READY) ## Bring up a real control plane on this machine, without root
+	@$(CLUSTER) up $(ARGS)
+
+cluster-down: $(READY) ## End it and remove all that it made, also after a crash
+	@$(CLUSTER) down $(ARGS)
+
+cluster-status: $(READY) ## Say whether it is up
+	@$(CLUSTER) status $(ARGS)
 
 check: $(READY) ## Format, lint, types, layers, secrets
 	$(BIN)/ruff format --check .

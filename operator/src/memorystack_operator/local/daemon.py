@@ -33,6 +33,8 @@ class Daemon:
         self.name = name
         self.restarts = 0
         self.started_at = 0.0
+        self.exit_code: int | None = None
+        """How it ended last; negative: the signal's number. None: it never did."""
         self._argv = list(argv)
         self._env = dict(env) if env is not None else None
         self.log = log
@@ -93,13 +95,15 @@ class Daemon:
 
     async def _keep_alive(self) -> None:
         while self._process is not None:
-            code = await self._process.wait()
+            self.exit_code = await self._process.wait()
             if self._ending:
                 return
             calm = time.time() - self.started_at > CALM_SECONDS
             self._quick_deaths = 0 if calm else self._quick_deaths + 1
             pause = BACKOFF_SECONDS[min(self._quick_deaths, len(BACKOFF_SECONDS) - 1)]
-            _log.warning("process_died", name=self.name, code=code, said=self.last_line(), again_in_seconds=pause)
+            _log.warning(
+                "process_died", name=self.name, code=self.exit_code, said=self.last_line(), again_in_seconds=pause
+            )
             await asyncio.sleep(pause)
             self.restarts += 1
             await self._respawn()

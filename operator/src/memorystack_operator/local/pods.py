@@ -16,7 +16,7 @@ from memorystack_operator.core import Child
 from memorystack_operator.local.errors import CannotStart
 from memorystack_operator.local.state import write_atomically
 
-__all__ = ["Identity", "PodTemplate", "Secrets", "environment_of", "template_of", "write_files"]
+__all__ = ["Identity", "PodTemplate", "Secrets", "environment_of", "pod_template", "template_of", "write_files"]
 
 Secrets = Mapping[str, Mapping[str, bytes]]
 """Secret name -> key -> value."""
@@ -31,6 +31,8 @@ class Identity:
     name: str
     uid: str
     folder: Path
+    namespace: str = "default"
+    address: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,18 @@ class PodTemplate:
 def template_of(deployment: Child, autoscaler: Child | None = None) -> PodTemplate:
     """From manifests of `core.render`. Nothing scales on one machine: an autoscaler's least number of pods runs."""
     spec = deployment["spec"]
-    pod = spec["template"]["spec"]
+    replicas = autoscaler["spec"]["minReplicas"] if autoscaler else spec["replicas"]
+    return pod_template(spec["template"]["spec"], replicas)
+
+
+def pod_template(pod: Mapping[str, Any], replicas: int = 1) -> PodTemplate:
+    """From a pod's spec with one container, as a manifest or the Kubernetes API has it."""
     (container,) = pod["containers"]
     return PodTemplate(
-        variables=tuple(container["env"]),
-        mounts={m["name"]: m["mountPath"] for m in container["volumeMounts"]},
-        volumes={v["name"]: v for v in pod["volumes"]},
-        replicas=autoscaler["spec"]["minReplicas"] if autoscaler else spec["replicas"],
+        variables=tuple(container.get("env", ())),
+        mounts={m["name"]: m["mountPath"] for m in container.get("volumeMounts", ())},
+        volumes={v["name"]: v for v in pod.get("volumes", ())},
+        replicas=replicas,
     )
 
 
@@ -66,7 +73,7 @@ def environment_of(template: PodTemplate, who: Identity, secrets: Secrets) -> di
     for variable in template.variables:
         value = variable.get("value")
         if value is None:
-            value = _referred(variable["valueFrom"], who, secrets)
+            value = _referred(variable["valueFrom"], who, secrets) if "valueFrom" in variable else ""
         found[variable["name"]] = _in_folder(value, template, who)
     return found
 
@@ -94,7 +101,13 @@ def write_files(template: PodTemplate, who: Identity, secrets: Secrets) -> None:
 
 def _referred(source: Mapping[str, Any], who: Identity, secrets: Secrets) -> str:
     if "fieldRef" in source:
-        return {"metadata.name": who.name, "metadata.uid": who.uid}[source["fieldRef"]["fieldPath"]]
+        known = {
+            "metadata.name": who.name,
+            "metadata.namespace": who.namespace,
+            "metadata.uid": who.uid,
+            "status.podIP": who.address,
+        }
+        return known[source["fieldRef"]["fieldPath"]]
     ref = source["secretKeyRef"]
     return _key(secrets, ref["name"], ref["key"])
 
