@@ -44,10 +44,11 @@ demo-interference: $(READY) ## See a sick environment told from a flag that make
 
 test: $(READY) ## Run all tests with branch coverage
 	@rm -f .coverage .coverage.*
+	@$(CLUSTER) build >/dev/null
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report
 
-cluster-build: $(READY) ## Build a Kubernetes control plane from its Go modules into ~/.cache/memorystack (ten minutes, once)
+cluster-build: $(READY) ## Build etcd, Kubernetes and helm from their Go modules into ~/.cache/memorystack (minutes, once)
 	@$(CLUSTER) build $(ARGS)
 
 cluster-up: $(READY) ## Bring up a real control plane on this machine, without root

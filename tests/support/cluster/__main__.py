@@ -54,8 +54,8 @@ def main() -> None:
 @click.argument("names", nargs=-1)
 @_told
 def build(names: tuple[str, ...]) -> None:
-    """Build NAMES, by default the control plane's programs, unless they are there."""
-    for name, path in programs(names or CONTROL_PLANE).items():
+    """Build NAMES, by default what the tests need (the control plane's programs and helm), unless they are there."""
+    for name, path in programs(names or (*CONTROL_PLANE, "helm")).items():
         click.echo(f"{name}: {path}")
 
 
