@@ -17,7 +17,7 @@ import pytest
 from support.stub import Behaviour, Burst, Rule
 from support.stub.behaviour import VARIABLE
 
-from memorystack_operator.core.history import cut
+from memorystack_operator.core.history import Scope, cut
 from memorystack_runtime.contract import (
     BUDGETS_FILE,
     FLAGS_FILE,
@@ -142,7 +142,7 @@ def test_a_stub_when_it_has_a_history_then_the_operator_reads_half_an_hour_and_a
     pod.start(Behaviour(rules=(rule,), history_rate=20))
     report = pod.report(history=True)
     assert (len(report.ring), len(report.long_ring)) == (60, 144)
-    found = cut([report], "recall", revision_of(STABLE), time.time()).total()
+    found = cut([report], Scope("recall", revision_of(STABLE), time.time(), 250)).total()
     assert found.requests == pytest.approx(20 * 29.5 * 60, rel=0.03)
     assert found.bad / found.requests == pytest.approx(rule.share_over(250), rel=0.1)
     day = [s.counters[0].operations["recall"].requests for s in report.long_ring]
