@@ -217,17 +217,48 @@ async def test_a_late_answer_does_not_take_a_pod_out_and_three_do(pods: Supervis
     assert not pod.ready
 
 
-async def test_a_pod_gets_neither_our_own_settings_nor_proxies_from_the_shell(
+async def test_a_pod_gets_only_the_machines_own_variables_from_the_shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children
 ):
-    for name in ("HTTPS_PROXY", "http_proxy", "MEMORY_CACHE_MAX_SIZE", "MEMORYSTACK_LOG_LEVEL"):
+    for name in ("HTTPS_PROXY", "http_proxy", "MEMORY_CACHE_MAX_SIZE", "MEMORYSTACK_LOG_LEVEL", "MY_PATH", "HOMES"):
         monkeypatch.setenv(name, "from-the-shell")
-    monkeypatch.setenv("LC_NOTE", "kept")
+    for name in ("LC_NOTE", "TMPDIR", "SSL_CERT_FILE", "PYTHONHASHSEED"):
+        monkeypatch.setenv(name, "kept")
     template = template_of(next(c for c in children if c["kind"] == "Deployment"))
     found = environment_of(template, Identity("mem-0", "u", tmp_path), {"keys": {"keys": b"x"}})
     assert "from-the-shell" not in found.values()
-    assert found["LC_NOTE"] == "kept"
+    assert {name for name, value in found.items() if value == "kept"} == {
+        "LC_NOTE",
+        "TMPDIR",
+        "SSL_CERT_FILE",
+        "PYTHONHASHSEED",
+    }
+    assert found["PATH"] == os.environ["PATH"]
     assert found["MEMORYSTACK_QDRANT_URL"]
+
+
+async def test_a_secret_of_the_shell_reaches_neither_a_pod_nor_an_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children
+):
+    """Read from the processes themselves, by an API of the operating system."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-shell")
+    monkeypatch.setattr(supervisor_module, "RUNTIME", SLEEPER)
+    folder = StateFolder(tmp_path / "mem")
+    folder.make()
+    pods = Supervisor(folder, "mem", {}, asyncio.Event())
+    pods.secrets = {"keys": {"keys": b"x"}}
+    pods.apply(children)
+    await pods._tick()
+    engine = Daemon("engine", SLEEPER, tmp_path / "engine.log")
+    await engine.start()
+    try:
+        for pid, own in ((pods.pods[0].daemon.pid, "MEMORYSTACK_QDRANT_URL"), (engine.pid, "PATH")):
+            seen = psutil.Process(pid).environ()
+            assert own in seen
+            assert "of-the-shell" not in seen.values()
+    finally:
+        await engine.stop(1)
+        await pods.stop()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 1, "uid": "u", "generation": "x"}'])

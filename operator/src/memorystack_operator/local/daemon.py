@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from memorystack_operator.local.inherited import inherited
 from memorystack_operator.local.leash import on_leash
 
 __all__ = ["Daemon"]
@@ -27,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Daemon:
-    """`restarts` counts how often it died by itself."""
+    """`restarts` counts how often it died by itself. Without an `env` it gets what `inherited` lets through."""
 
     def __init__(self, name: str, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
         self.name = name
@@ -36,7 +37,7 @@ class Daemon:
         self.exit_code: int | None = None
         """How it ended last; negative: the signal's number. None: it never did."""
         self._argv = list(argv)
-        self._env = dict(env) if env is not None else None
+        self._env = inherited() if env is None else dict(env)
         self.log = log
         self._process: asyncio.subprocess.Process | None = None
         self._ending = False

@@ -5,8 +5,6 @@ Knows: the manifests that `core.render` makes. Must not know: processes.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +12,13 @@ from typing import Any, Final
 
 from memorystack_operator.core import Child
 from memorystack_operator.local.errors import CannotStart
+from memorystack_operator.local.inherited import inherited
 from memorystack_operator.local.state import write_atomically
 
 __all__ = ["Identity", "PodTemplate", "Secrets", "environment_of", "pod_template", "template_of", "write_files"]
 
 Secrets = Mapping[str, Mapping[str, bytes]]
 """Secret name -> key -> value."""
-_OURS: Final = re.compile(r"^MEMORY(STACK)?_|^(https?|all|no|ftp)_proxy$", re.IGNORECASE)
 TMP: Final = "/tmp"  # noqa: S108 -- the mount path inside a rendered pod
 
 
@@ -67,9 +65,9 @@ def pod_template(pod: Mapping[str, Any], replicas: int = 1) -> PodTemplate:
 def environment_of(template: PodTemplate, who: Identity, secrets: Secrets) -> dict[str, str]:
     """The container's variables, with paths of mounted volumes turned into the pod's own folder. Raises CannotStart.
 
-    Of this shell's variables it gets none that would change what it does: neither our own settings nor proxies.
+    Of this shell's variables a pod gets only the machine's own: no secret, no proxy, none of our own settings.
     """
-    found = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
+    found = inherited()
     for variable in template.variables:
         value = variable.get("value")
         if value is None:
