@@ -158,7 +158,7 @@ class ArmCounts(Model):
     stable_bad: int = 0
     """Of these, over budget or failed."""
     log_e: dict[str, float] = {}
-    """Question (over, worse, within, better) -> natural logarithm of its evidence at the end."""
+    """Question (over, worse, within, better; same: no difference that matters) -> natural logarithm of its evidence at the end."""
     needed: dict[str, float] = {}
     """Question -> natural logarithm of the evidence that decides it."""
     phi_rel: float = 1.0
@@ -263,5 +263,7 @@ class RolloutRecord(Model):
     """The last one, where there was any."""
     proving: ProvingResult | None = None
     """The last step's, where there was any."""
+    reverse: bool = False
+    """The canary pods had the older value back: a promoted flag was asked about."""
     worse_than_stable: bool = False
     """It was promoted within its budget, and is proved worse than what it replaced."""

@@ -28,6 +28,7 @@ QUESTIONS = {
     "worse": "worse than the others",
     "within": "within its budget",
     "better": "better than the others",
+    "same": "as good or bad as the others",
 }
 
 
@@ -65,7 +66,8 @@ def _known(target: StateFolder | ClusterStack) -> tuple[str, Spec, Status]:
 
 def document_of(told: Explanation) -> Document:
     """For people."""
-    tables = [_counts(told.judged), _evidence(told.judged)] if told.judged else []
+    arms = ("with the older value", "with the promoted one") if told.reverse else ("with the flag", "without")
+    tables = [_counts(told.judged, arms), _evidence(told.judged, arms[0])] if told.judged else []
     if told.switchback:
         tables.append(_pairs(told))
     when = f" ({told.at:%Y-%m-%d %H:%M} UTC, {told.reason})" if told.at else ""
@@ -75,19 +77,19 @@ def document_of(told: Explanation) -> Document:
     )
 
 
-def _counts(judged: tuple[Judged, ...]) -> Table:
+def _counts(judged: tuple[Judged, ...], arms: tuple[str, str]) -> Table:
     rows = []
     for op in judged:
         for arm, bad, requests in (
-            ("with the flag", op.canary_bad, op.canary_requests),
-            ("without", op.stable_bad, op.stable_requests),
+            (arms[0], op.canary_bad, op.canary_requests),
+            (arms[1], op.stable_bad, op.stable_requests),
         ):
             share = f"{100 * bad / requests:.1f} %" if requests else "-"
             rows.append((f"{op.operation}, {arm}", op.budget, f"{requests:,}", f"{bad:,}", share))
     return Table("What was counted", ("requests", "p95 budget", "served", "bad", "bad share"), rows)
 
 
-def _evidence(judged: tuple[Judged, ...]) -> Table:
+def _evidence(judged: tuple[Judged, ...], canary: str) -> Table:
     rows = [
         (
             f"{op.operation} is {text}",
@@ -100,7 +102,7 @@ def _evidence(judged: tuple[Judged, ...]) -> Table:
         for question, text in QUESTIONS.items()
         if question in op.evidence and question in op.needed
     ]
-    return Table("What it proves", ("with the flag ...", "evidence", "needed", "proved"), rows)
+    return Table("What it proves", (f"{canary} ...", "evidence", "needed", "proved"), rows)
 
 
 def _pairs(told: Explanation) -> Table:

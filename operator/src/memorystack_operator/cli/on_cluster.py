@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core import Status
-from memorystack_operator.core.standing import standing_of
+from memorystack_operator.core.standing import reversal_of, standing_of
 from memorystack_operator.local.errors import LocalError
 from memorystack_operator.local.report import ArmView, EventLine, PodView, Report, questions_of, share_of
 from memorystack_operator.shell.api_server import ApiFailure, ApiServer, Json, Refused
@@ -65,6 +65,7 @@ class ClusterStack:
             share=share_of(status),
             questions=questions_of(stack.spec, status),
             pairs=standing_of(stack.spec, status.rollout),
+            reversal=reversal_of(stack.spec, status.rollout),
         )
 
     def known(self) -> tuple[MemoryStack, Status]:

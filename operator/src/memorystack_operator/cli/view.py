@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from memorystack_operator.cli.pairs_view import draw_pairs
+from memorystack_operator.cli.pairs_view import draw_pairs, draw_reversal
 from memorystack_operator.local.report import ArmView, EventLine, Report
 
 __all__ = ["draw", "event_text"]
@@ -26,6 +26,8 @@ COLOURS: Final = {
     "Withdrawn": "yellow",
     "Switchback": "yellow",
     "Proving": "cyan",
+    "ReverseCanary": "yellow",
+    "OverBudget": "red",
     "Held": "yellow",
     "Paused": "magenta",
     "Waiting": "yellow",
@@ -44,7 +46,9 @@ def draw(report: Report, events: Sequence[EventLine]) -> RenderableType:
     parts: list[RenderableType] = [_headline(report), Text(), _arms(report)]
     if report.pairs:
         parts += [Text(), draw_pairs(report.pairs)]
-    if report.questions and (report.pairs is None or report.pairs.kind == "Proving"):
+    if report.reversal:
+        parts += [Text(), draw_reversal(report.reversal, report.name)]
+    elif report.questions and (report.pairs is None or report.pairs.kind == "Proving"):
         parts += [Text(), _evidence(report)]
     if events:
         parts += [Text(), *(event_text(e) for e in events)]

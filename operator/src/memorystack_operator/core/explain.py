@@ -10,6 +10,7 @@ from datetime import datetime
 from memorystack_operator.api.spec import Spec
 from memorystack_operator.api.status import ArmCounts, ProvingResult, RolloutRecord, SwitchbackResult
 from memorystack_operator.core.evidence import Value
+from memorystack_operator.core.late_reasons import LATE_HEADLINES, why_late
 from memorystack_operator.core.limits import budget_text
 from memorystack_operator.core.reasons import HEADLINES, Told, odds, why
 from memorystack_operator.core.records import counts_of, proving_of, result_of
@@ -48,6 +49,8 @@ class Explanation(Value):
     """What became of the stage, without its name."""
     sentences: tuple[str, ...] = ()
     judged: tuple[Judged, ...] = ()
+    reverse: bool = False
+    """A promoted flag was asked about: the canary pods had its older value back."""
     switchback: SwitchbackResult | None = None
     proving: ProvingResult | None = None
     message: str = ""
@@ -58,10 +61,10 @@ def explain(name: str, spec: Spec, status: Status, stage: str = "") -> Explanati
     """The stage under way, else the one that ended last; with `stage` the last one of that flag."""
     rollout = status.rollout
     if rollout and stage in ("", rollout.stage):
-        return _explained(name, _under_way(spec, rollout), rollout.state_since)
+        return _explained(name, _under_way(spec, rollout), rollout.state_since, late=rollout.reverse is not None)
     record = next((r for r in reversed(status.history) if stage in ("", r.stage)), None)
     if record:
-        return _explained(name, _ended(spec, record), record.ended_at)
+        return _explained(name, _ended(spec, record), record.ended_at, late=record.reverse)
     what = f"about {stage} " if stage else ""
     text = "the flags of the first start were taken as they were; a later change of one is tried first"
     headline = f"Nothing was decided {what}yet."
@@ -102,7 +105,9 @@ def _ended(spec: Spec, record: RolloutRecord) -> Told:
     )
 
 
-def _explained(name: str, told: Told, at: datetime) -> Explanation:
+def _explained(name: str, told: Told, at: datetime, *, late: bool) -> Explanation:
+    """`late`: the canary pods of this stage had the older value back (a reverse canary)."""
+    headlines = LATE_HEADLINES if late else HEADLINES
     budgets = told.spec.rollout.wire_budgets().p95_ms
     return Explanation(
         stack=name,
@@ -111,8 +116,9 @@ def _explained(name: str, told: Told, at: datetime) -> Explanation:
         outcome=told.outcome,
         reason=told.reason,
         at=at,
-        headline=HEADLINES.get(told.reason if told.outcome == "UnderWay" else told.outcome, "is being tried."),
-        sentences=why(told),
+        headline=headlines.get(told.reason if told.outcome == "UnderWay" else told.outcome, "is being tried."),
+        sentences=why_late(told) if late else why(told),
+        reverse=late,
         judged=tuple(
             _judged(operation, counts, next((ms for o, ms in budgets.items() if o == operation), None))
             for operation, counts in told.judged.items()

@@ -16,7 +16,7 @@ from memorystack_operator.api.status import ArmCounts, ProvingResult, Switchback
 from memorystack_operator.core.limits import budget_text
 from memorystack_operator.core.qualifying import ASSUMPTION
 
-__all__ = ["HEADLINES", "Told", "odds", "why"]
+__all__ = ["AWAY", "HEADLINES", "Sentences", "Told", "odds", "share_text", "to_one", "why"]
 
 MOST: Final = 1e6
 
@@ -44,7 +44,6 @@ HEADLINES: Final = {
     "RolledBack": "was taken back: no pod serves it.",
     "Aborted": "was aborted by a person: no pod serves it.",
     "Superseded": "was overtaken by a newer change, before it was judged.",
-    "Kept": "was suspected after its promotion, and stays: every pod serves it.",
     "Inconclusive": "could not be judged in time, so it was taken back.",
     "Calibrating": "is about to be tried.",
     "Progressing": "is being tried.",
@@ -54,6 +53,11 @@ HEADLINES: Final = {
     "Held": "waits for a person: the evidence did not suffice.",
 }
 Sentences = tuple[str, ...]
+AWAY: Final = (
+    "It stays away until its value in the file changes, or somebody says `memorystack retry`; `memorystack promote` takes "
+    "it as it is."
+)
+"""What follows for a flag that is quarantined."""
 
 
 def _within(told: Told) -> Sentences:
@@ -83,7 +87,7 @@ def _proving(told: Told) -> Sentences:
 
 
 def _pairs(proving: ProvingResult) -> str:
-    parts = [f"{_to_one(p.log_e)} for {name} ({_to_one(p.needed)} is needed)" for name, p in proving.operations.items()]
+    parts = [f"{to_one(p.log_e)} for {name} ({to_one(p.needed)} is needed)" for name, p in proving.operations.items()]
     return f"{proving.pairs} pairs of windows with it and without it speak with {' and '.join(parts)}; {ASSUMPTION}."
 
 
@@ -110,7 +114,7 @@ def _shared(told: Told) -> Sentences:
     found = (
         f"To find out, it {'was' if told.ended_at else 'is'} put on and off by lot: in {test.worse} of "
         f"{test.worse + test.better + test.tied} pairs of short windows {test.operation} was worse with it on. The "
-        f"evidence against it is {_to_one(test.log_e)}; {_to_one(test.needed)} is needed to blame it."
+        f"evidence against it is {to_one(test.log_e)}; {to_one(test.needed)} is needed to blame it."
     )
     return suspicion, found
 
@@ -144,8 +148,8 @@ def _trying(told: Told) -> Sentences:
     lines = []
     for operation, counts in _served(told):
         question = "better" if counts.over_budget_before else "within"
-        have, against = (_to_one(counts.log_e.get(q, 0.0)) for q in (question, "worse"))
-        needed, limit = (_to_one(counts.needed.get(q, 0.0)) for q in (question, "worse"))
+        have, against = (to_one(counts.log_e.get(q, 0.0)) for q in (question, "worse"))
+        needed, limit = (to_one(counts.needed.get(q, 0.0)) for q in (question, "worse"))
         lines.append(
             f"{_both(operation, counts, told)}. For it speak {have} of the {needed} that promote it, against it {against} "
             f"of the {limit} that take it back."
@@ -210,8 +214,7 @@ def _exposure(told: Told) -> Sentences:
 
 def _next(told: Told) -> Sentences:
     if told.outcome in ("RolledBack", "Aborted", "Inconclusive"):
-        text = "It stays away until its value in the file changes, or somebody says `memorystack retry`"
-        return (f"{text}; `memorystack promote` takes it as it is.",)
+        return (AWAY,)
     if told.outcome == "Promoted":
         return ("Nothing is left to do.",)
     return ()
@@ -240,10 +243,16 @@ def _proof(counts: ArmCounts, question: str) -> str:
     have, needed = counts.log_e.get(question), counts.needed.get(question)
     if have is None or needed is None:
         return "."
-    return f". The evidence is {_to_one(have)}; {_to_one(needed)} was needed."
+    return f". The evidence is {to_one(have)}; {to_one(needed)} was needed."
 
 
-def _to_one(log_e: float) -> str:
+def share_text(bad: int, requests: int) -> str:
+    """As "1.5 % of 1,200"."""
+    return f"{100 * _share(bad, requests):.1f} % of {requests:,}"
+
+
+def to_one(log_e: float) -> str:
+    """As "66 to 1"."""
     value = odds(log_e)
     if value >= MOST:
         return "over 1,000,000 to 1"

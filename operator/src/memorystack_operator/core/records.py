@@ -8,6 +8,7 @@ from memorystack_operator.api.spec import Spec
 from memorystack_operator.api.status import ArmCounts, ProofResult, ProvingResult, RolloutRecord, SwitchbackResult
 from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.limits import limits_of, switchback_level
+from memorystack_operator.core.reverse import compare
 from memorystack_operator.core.situation import Outcome, Situation
 from memorystack_operator.core.state import RolloutStatus
 from memorystack_operator.core.switchback import Switchback
@@ -35,6 +36,7 @@ def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutReco
             "judged": counts_of(rollout, situation.spec, [p.evidence for p in situation.canary]),
             "withdrawals": rollout.withdrawals,
             "switchback": result_of(rollout.switchback, situation.spec) if rollout.switchback else None,
+            "reverse": rollout.reverse is not None,
             "proving": proving_of(rollout, situation.spec, decided=outcome.paired),
             "worse_than_stable": outcome.worse_than_stable,
         }
@@ -87,6 +89,7 @@ def counts_of(rollout: RolloutStatus, spec: Spec, canary: Sequence[EvidenceRepor
 def _counts(rollout: RolloutStatus, spec: Spec, name: Operation, canary: Sequence[EvidenceReport | None]) -> ArmCounts:
     evidence = rollout.evidence[name]
     findings = evidence.findings(*limits_of(spec))
+    asked = rollout.reverse if rollout.reverse and rollout.reverse.operation == name else None
     questions = {
         "over": findings.over,
         "worse": findings.worse,
@@ -94,6 +97,9 @@ def _counts(rollout: RolloutStatus, spec: Spec, name: Operation, canary: Sequenc
         "better": findings.better,
         "stableOver": findings.stable_over,
     }
+    if asked:  # the mirror has a level of its own, and one question more
+        found = compare(asked, evidence, spec)
+        questions |= {"better": found.regressed, "same": found.same}
     calibration = rollout.calibration
     prior = next((p for n, p in calibration.operations.items() if n == name), None) if calibration else None
     served = total_of(canary, name, rollout.revision)

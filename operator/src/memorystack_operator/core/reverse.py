@@ -6,6 +6,7 @@ in a mirror: what "better" says of the pods with the previous value, it says of 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from math import log
@@ -17,7 +18,7 @@ from memorystack_operator.core.evidence import DesignEffect, Evidence, Finding, 
 from memorystack_operator.core.limits import limits_of, switchback_level
 from memorystack_runtime.contract import Operation
 
-__all__ = ["SHARE", "Answer", "Reverse", "answer_of", "between"]
+__all__ = ["SHARE", "Answer", "Comparison", "Reverse", "answer_of", "between", "compare"]
 
 SHARE: Final = 50
 """Weight of a reverse canary: two equal arms tell the most, and both values were good enough to serve once."""
@@ -55,21 +56,49 @@ class Reverse(Value):
         return self.model_copy(update={"same": round(self.same + _same(read, effect), 9)})
 
 
-def answer_of(reverse: Reverse, evidence: Evidence, spec: Spec, *, out_of_time: bool) -> Answer:
-    """First match wins, in the order of the table of verdict.md 8."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the two arms have shown of the operation that was over budget."""
+
+    regressed: Finding
+    """The promoted value is the worse one."""
+    over: Finding
+    """It is over budget."""
+    older_over: Finding
+    older_worse: Finding
+    same: Finding
+    """No difference that matters."""
+    enough: bool
+    """Both arms have requests to judge by."""
+
+
+def compare(reverse: Reverse, evidence: Evidence, spec: Spec) -> Comparison:
+    """In the mirror: the canary pods have the older value."""
     _, beta = limits_of(spec)
     level = switchback_level(spec, reverse.number)
     findings = evidence.findings(level, beta)
-    if not findings.enough:
+    return Comparison(
+        regressed=Finding(findings.better.log_e, log(1 / level)),
+        over=findings.stable_over,
+        older_over=findings.over,
+        older_worse=findings.worse,
+        same=Finding(reverse.same, log(1 / beta)),
+        enough=findings.enough,
+    )
+
+
+def answer_of(reverse: Reverse, evidence: Evidence, spec: Spec, *, out_of_time: bool) -> Answer:
+    """First match wins, in the order of the table of verdict.md 8."""
+    found = compare(reverse, evidence, spec)
+    if not found.enough:
         return Answer.NO_DIFFERENCE if out_of_time else Answer.OPEN
-    better = Finding(findings.better.log_e, log(1 / level))
-    if better.holds and findings.stable_over.holds:
+    if found.regressed.holds and found.over.holds:
         return Answer.LATE_REGRESSION
-    if findings.worse.holds:
+    if found.older_worse.holds:
         return Answer.WORSE_BEFORE
-    if reverse.same < log(1 / beta) and not out_of_time:
+    if not found.same.holds and not out_of_time:
         return Answer.OPEN
-    if findings.over.holds and findings.stable_over.holds:
+    if found.older_over.holds and found.over.holds:
         return Answer.BOTH_OVER
     # Equal, and still more bad requests than allowed: a little later both arms are proved over, or they have recovered.
     well = (evidence.canary + evidence.stable).share <= evidence.p0

@@ -1,4 +1,4 @@
-"""Where the pairs of windows under way stand, as people may want to see it: which window, and what the pairs say so far.
+"""Where pairs of windows, or a reverse canary, stand, as people may want to see it: what is on where, and what it says.
 
 Knows: a rollout and its spec. Must not know: how it is shown.
 """
@@ -8,22 +8,27 @@ from __future__ import annotations
 from typing import Literal
 
 from memorystack_operator.api.spec import Spec
-from memorystack_operator.core.evidence import Finding, Value
+from memorystack_operator.core.evidence import Evidence, Finding, Value
 from memorystack_operator.core.limits import limits_of, switchback_level
 from memorystack_operator.core.pairs import Pairs
 from memorystack_operator.core.proving import Proving
+from memorystack_operator.core.reverse import Reverse, compare
 from memorystack_operator.core.state import RolloutState, RolloutStatus
 from memorystack_operator.core.switchback import CLEARED, Switchback
 
-__all__ = ["Lean", "Standing", "standing_of"]
+__all__ = ["Lean", "Reversal", "Standing", "reversal_of", "standing_of"]
+
+
+Way = Literal["harms", "cleared", "own", "shared", "proved", "regressed", "over", "same"]
 
 
 class Lean(Value):
-    """One way in which the pairs may decide."""
+    """One way in which they may decide."""
 
     operation: str
-    name: Literal["harms", "cleared", "own", "shared", "proved"]
-    """Switchback: the flag harms, or is cleared. Proving: no harm of its own, none to shared parts, both together."""
+    name: Way
+    """Switchback: the flag harms, or is cleared. Proving: no harm of its own, none to shared parts, both together.
+    Reverse canary: the promoted value is the worse one, and it is over budget; or there is no difference that matters."""
     fraction: float
     """Of the evidence that decides, 0 to 1 on the log scale."""
     holds: bool
@@ -44,6 +49,44 @@ class Standing(Value):
     played: str
     """How the whole pairs went, in words."""
     leans: tuple[Lean, ...] = ()
+
+
+class Reversal(Value):
+    """A reverse canary under way: a promoted flag is asked, by comparison with its older value."""
+
+    number: int
+    """k: the k-th of this promotion."""
+    operation: str
+    """That was over budget."""
+    pods: tuple[str, ...]
+    """Chosen to have the older value."""
+    flags: Literal["on", "off"]
+    """On: these pods serve it. Off: not yet, or not now."""
+    leans: tuple[Lean, ...] = ()
+
+
+def reversal_of(spec: Spec, rollout: RolloutStatus | None) -> Reversal | None:
+    """None: no two arms are compared about a promoted flag; the switchback on all pods that may follow has a standing."""
+    if rollout is None or rollout.reverse is None or rollout.state is RolloutState.SWITCHBACK:
+        return None
+    test = rollout.reverse
+    evidence = rollout.evidence.get(test.operation)
+    return Reversal(
+        number=test.number,
+        operation=test.operation,
+        pods=rollout.pods,
+        flags="on" if rollout.flags_on else "off",
+        leans=_compared(spec, test, evidence) if evidence else (),
+    )
+
+
+def _compared(spec: Spec, test: Reverse, evidence: Evidence) -> tuple[Lean, ...]:
+    found = compare(test, evidence, spec)
+    return (
+        _lean(test.operation, "regressed", found.regressed),
+        _lean(test.operation, "over", found.over),
+        _lean(test.operation, "same", found.same),
+    )
 
 
 def standing_of(spec: Spec, rollout: RolloutStatus | None) -> Standing | None:
@@ -91,5 +134,5 @@ def _standing(kind: Literal["Switchback", "Proving"], test: Pairs, played: str, 
     )
 
 
-def _lean(operation: str, name: Literal["harms", "cleared", "own", "shared", "proved"], finding: Finding) -> Lean:
+def _lean(operation: str, name: Way, finding: Finding) -> Lean:
     return Lean(operation=operation, name=name, fraction=round(finding.fraction, 3), holds=finding.holds)

@@ -18,7 +18,7 @@ from memorystack_operator.api.spec import Spec
 from memorystack_operator.core import Status
 from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.limits import limits_of
-from memorystack_operator.core.standing import Standing, standing_of
+from memorystack_operator.core.standing import Reversal, Standing, reversal_of, standing_of
 from memorystack_operator.local.machine import Headroom
 from memorystack_operator.local.source import Source
 from memorystack_operator.local.supervisor import LocalPod
@@ -101,6 +101,8 @@ class Report(View):
     questions: tuple[Question, ...] = ()
     pairs: Standing | None = None
     """The windows under way, in a switchback or while a step is proved."""
+    reversal: Reversal | None = None
+    """The reverse canary under way, after a promotion."""
     headroom: Headroom = Headroom()
     engines: dict[str, str] = {}
 
@@ -124,6 +126,7 @@ def make_report(
         share=share_of(status),
         questions=questions_of(source.stack.spec, status),
         pairs=standing_of(source.stack.spec, status.rollout),
+        reversal=reversal_of(source.stack.spec, status.rollout),
         **rest,
     )
 

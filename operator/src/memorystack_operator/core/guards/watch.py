@@ -8,9 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from memorystack_operator.core.canary import pods_for
-from memorystack_operator.core.evidence import Finding
-from memorystack_operator.core.limits import budget_text, limits_of, switchback_level
-from memorystack_operator.core.reverse import SHARE, Answer, Reverse, answer_of
+from memorystack_operator.core.limits import budget_text, switchback_level
+from memorystack_operator.core.reverse import SHARE, Answer, Reverse, answer_of, compare
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.slices import pooled
 from memorystack_operator.core.stabilization import OverBudget, Sight, look, threshold
@@ -153,15 +152,12 @@ def _sights(situation: Situation) -> dict[Operation, Sight]:
 
 def _comparison(situation: Situation, test: Reverse) -> str:
     evidence = situation.rollout.evidence[test.operation]
-    level, beta = switchback_level(situation.spec, test.number), limits_of(situation.spec)[1]
-    findings = evidence.findings(level, beta)
-    better = multiple(Finding(findings.better.log_e, findings.over.needed))
-    same = multiple(Finding(test.same, findings.better.needed))
+    found = compare(test, evidence, situation.spec)
     return (
         f"{test.operation}, budget {_limit(situation, test.operation)}: with the older value {evidence.canary.bad} of "
         f"{evidence.canary.requests} bad ({100 * evidence.canary.share:.1f} %), with the promoted one "
         f"{evidence.stable.bad} of {evidence.stable.requests} ({100 * evidence.stable.share:.1f} %); evidence of a "
-        f"regression {better}, of no difference {same}"
+        f"regression {multiple(found.regressed)}, of no difference {multiple(found.same)}"
     )
 
 
