@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import click
@@ -16,17 +13,14 @@ from rich.console import Console
 
 from memorystack_operator.cli import VERBS, main
 from memorystack_operator.cli.doors import folder_of
-from memorystack_operator.cli.load import check_target
 from memorystack_operator.cli.screen import Screen
 from memorystack_operator.cli.story.check import check_report, verdict_on
 from memorystack_operator.cli.story.report import ChangeReport, DemoReport, Seconds, Starvation, change_report
-from memorystack_operator.cli.traffic import from_folder, from_topics
 from memorystack_operator.cli.view import draw
 from memorystack_operator.core import Event, Status
-from memorystack_operator.local.errors import CannotStart, LocalError
+from memorystack_operator.local.errors import LocalError
 from memorystack_operator.local.machine import Machine
 from memorystack_operator.local.report import ArmView, EventLine, PodView, Question, Report
-from memorystack_runtime.chunking import chunk
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "memorystack.yaml"
 
@@ -39,11 +33,11 @@ def run(*words: str):
 def test_every_verb_explains_itself_and_its_exit_codes_or_an_example(verb: str):
     done = run(verb, "--help")
     assert done.exit_code == 0
-    assert "Exit codes" in done.output or verb == "completion"
+    assert "Exit codes" in done.output
     command = main.get_command(click.Context(main), verb)
     assert isinstance(command, click.Command)
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and not parameter.hidden and "--output" not in parameter.opts:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
             assert parameter.help, f"{verb} {parameter.opts[0]} has no help"
 
 
@@ -64,9 +58,39 @@ def test_validate_tells_good_from_bad(tmp_path: Path):
     assert "spec.replicas" in done.output
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_a_script_of_the_shell(shell: str):
-    assert "_MEMORYSTACK_COMPLETE" in run("completion", shell).output
+def test_validate_tells_programs_the_name_or_every_problem(tmp_path: Path):
+    good = run("validate", "-f", str(EXAMPLE), "--output", "json")
+    assert (good.exit_code, json.loads(good.output)["name"]) == (0, "agent-memory")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(EXAMPLE.read_text().replace("replicas: 3", "replicas: x\n  colour: red"))
+    done = run("validate", "-f", str(bad), "--output", "json")
+    told = json.loads(done.output)
+    assert (done.exit_code, told["valid"]) == (2, False)
+    assert {p["field"] for p in told["problems"]} == {"spec.replicas", "spec.colour"}
+    assert all(p["message"] for p in told["problems"])
+
+
+WRONG = [
+    ("up", "-f", "x", "--port", "0"),
+    ("up", "-f", "x", "--port", "70000"),
+    ("up", "-f", "x", "--embedder-capacity", "0"),
+    ("up", "-f", "x", "--embedder-latency-ms", "-1"),
+    ("load", "--recalls", "-1"),
+    ("load", "--repeat", "1.5"),
+    ("load", "--budget-ms", "0"),
+    ("load", "--seconds", "0"),
+    ("load", "--chunks", "8"),
+    ("load", "--chunks", "5-2"),
+    ("load", "--chunks", "0-2"),
+    ("demo", "--port", "-1"),
+]
+
+
+@pytest.mark.parametrize("words", WRONG, ids=[" ".join(w[-2:]) for w in WRONG])
+def test_a_value_that_makes_no_sense_is_wrong_usage_and_named(words: tuple[str, ...]):
+    done = run(*words)
+    assert done.exit_code == 2
+    assert words[-2] in done.output
 
 
 @pytest.mark.parametrize("verb", ["status", "explain", "promote", "abort", "retry", "pause", "resume", "down"])
@@ -83,101 +107,6 @@ def test_of_several_stacks_one_must_be_named(tmp_path: Path):
     with pytest.raises(LocalError, match="a, b"):
         folder_of(tmp_path, None)
     assert folder_of(tmp_path, "a").root == tmp_path / "a"
-
-
-# -- load ---------------------------------------------------------------------
-
-
-class Handler(BaseHTTPRequestHandler):
-    seen: list[tuple[str, dict]]
-    status = 200
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        type(self).seen.append((self.path, body))
-        self.send_response(type(self).status)
-        self.send_header("content-length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server():
-    handler = type("Fresh", (Handler,), {"seen": [], "status": 200})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield running, handler
-        running.shutdown()
-        thread.join()
-
-
-def test_load_keeps_its_rates_and_reports_them(server, tmp_path: Path):
-    running, handler = server
-    report = tmp_path / "r.json"
-    url = f"http://127.0.0.1:{running.server_port}"
-    done = run("load", "--url", url, "--seconds", "2", "--recalls", "40", "--stores", "10", "--report", str(report))
-    assert done.exit_code == 0, done.output
-    found = json.loads(report.read_text())
-    assert 60 <= found["recall"]["sent"] <= 100
-    assert 14 <= found["store"]["sent"] <= 26
-    assert found["statuses"] == {"200": found["recall"]["sent"] + found["store"]["sent"]}
-    assert "over budget" in done.output
-    questions = [b["query"] for p, b in handler.seen if p == "/v1/recall"]
-    assert 0.1 < 1 - len(set(questions)) / len(questions) < 0.6
-
-
-@pytest.mark.parametrize("connection", ["per-request", "keep-alive"])
-def test_load_that_only_fails_exits_with_1(server, connection: str):
-    running, handler = server
-    handler.status = 503
-    url = f"http://127.0.0.1:{running.server_port}"
-    done = run(
-        "load", "--url", url, "--seconds", "0.5", "--connection", connection, "--output", "json", "--api-key", "k"
-    )
-    assert done.exit_code == 1
-    assert "503" in done.output
-
-
-@pytest.mark.parametrize(
-    "url", ["http://10.0.0.1", "http://192.168.1.1:80", "ftp://127.0.0.1", "nonsense", "http://no.such.host.invalid"]
-)
-def test_load_goes_nowhere_but_to_this_machine(url: str):
-    with pytest.raises(CannotStart, match="--url"):
-        check_target(url)
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"])
-def test_this_machine_has_several_names(url: str):
-    check_target(url)
-
-
-@pytest.mark.parametrize("words", [["--chunks", "8"], ["--chunks", "5-2"], ["--from", "/no/such/folder"]])
-def test_wrong_options_of_load_are_named(words: list[str]):
-    done = run("load", *words)
-    assert done.exit_code == 1
-    assert words[0] in done.output
-
-
-def test_documents_have_about_two_to_eight_chunks():
-    corpus, chance = from_topics(), random.Random(1)
-    counts = [len(chunk(corpus.document(chance, 2, 8), 800)) for _ in range(300)]
-    assert min(counts) == 2
-    assert sum(2 <= c <= 8 for c in counts) > 290
-    assert 0.5 <= sum(c >= 4 for c in counts) / 300 <= 0.75
-    assert all(0 < len(corpus.question(chance)) <= 200 for _ in range(100))
-
-
-def test_a_folder_of_text_is_read_and_too_little_is_refused(tmp_path: Path):
-    with pytest.raises(CannotStart, match="too little text"):
-        from_folder(tmp_path)
-    (tmp_path / "a.md").write_text(
-        "\n\n".join(f"Paragraph {i} says something worth forty characters." for i in range(20))
-    )
-    assert len(from_folder(tmp_path).paragraphs) == 20
 
 
 # -- views --------------------------------------------------------------------
@@ -300,6 +229,8 @@ def test_a_report_holds_when_it_is_as_told_or_shows_the_starvation(tmp_path: Pat
     assert (check_report(path) == []) is holds
     done = run("demo", "--check", str(path))
     assert done.exit_code == (0 if holds else 1)
+    told = json.loads(run("demo", "--check", str(path), "--output", "json").output)
+    assert (told["holds"], bool(told["problems"])) == (holds, not holds)
 
 
 def test_a_report_that_is_none_does_not_hold(tmp_path: Path):

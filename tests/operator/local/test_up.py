@@ -93,7 +93,8 @@ def test_what_dies_comes_back(up: Up):
             return False
 
     up.wait(kept, "the acknowledged memory is gone")
-    assert up.run("down", "--state-dir", str(up.state)).returncode == 0
+    down = up.run("down", "--state-dir", str(up.state), "--output", "json")
+    assert (down.returncode, json.loads(down.stdout)) == (0, {"name": "mem", "pid": up.process.pid, "stopped": True})
     assert up.process.wait(10) == 0
 
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Final
 
 import click
+from click.shell_completion import CompletionItem
 
 __all__ = ["VERBS", "main"]
 
@@ -40,6 +41,11 @@ class _Lazy(click.Group):
         module, _, name = VERBS[cmd_name][0].partition(":")
         command = getattr(import_module(f"{__name__}.{module}"), name)
         return command if isinstance(command, click.Command) else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names and lines of this table: a key press must not import all verbs."""
+        verbs = [CompletionItem(verb, help=line) for verb, (_, line) in VERBS.items() if verb.startswith(incomplete)]
+        return verbs + (click.Command.shell_complete(self, ctx, incomplete) if incomplete.startswith("-") else [])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-from memorystack_operator.cli.doors import said_plainly
+from memorystack_operator.cli.doors import json_option, said_plainly
 from memorystack_operator.cli.target import target_options
 from memorystack_operator.local.actions import submit
 from memorystack_operator.local.state import StateFolder
@@ -34,7 +34,7 @@ WHERE: Final = (
 
 def _verb(verb: str) -> click.Command:
     @click.command(name=verb, help=f"{HELP[verb]}\n\n{WHERE}\n\nExit codes: 0 done, 1 refused or nothing is running.")
-    @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+    @json_option
     @said_plainly
     @target_options
     def command(target: StateFolder | ClusterStack, output: Literal["text", "json"]) -> None:

@@ -16,6 +16,10 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     \b
       memorystack completion bash > ~/.local/share/bash-completion/completions/memorystack
+      memorystack completion zsh > "${fpath[1]}/_memorystack"
+      memorystack completion fish > ~/.config/fish/completions/memorystack.fish
+
+    Exit codes: 0 printed, 2 wrong usage.
     """
     kind = get_completion_class(shell)
     if kind is not None:

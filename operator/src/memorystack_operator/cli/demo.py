@@ -10,12 +10,13 @@ from typing import Final
 
 import click
 
-from memorystack_operator.cli.doors import said_plainly, state_dir_option
+from memorystack_operator.cli.doors import port_option, said_plainly, screen_option, state_dir_option
 from memorystack_operator.cli.quiet import quiet_logs
 from memorystack_operator.cli.screen import Output, Screen
 from memorystack_operator.cli.story.check import check_report, verdict_on
 from memorystack_operator.cli.story.play import Stage, play, read_file
 from memorystack_operator.cli.story.report import DemoReport, outcome_of
+from memorystack_operator.cli.story.said import say_whether_it_holds
 from memorystack_operator.cli.story.story import Story, starvation_text
 from memorystack_operator.local.engines import EmbedderOptions
 from memorystack_operator.local.state import write_atomically
@@ -38,10 +39,10 @@ EMBEDDER: Final = EmbedderOptions(latency_ms=60.0, item_ms=2.0, capacity=64)
     help="The stack; the demo works on a copy.",
 )
 @state_dir_option
-@click.option("--port", default=8080, show_default=True, help="Port of the API on 127.0.0.1.")
+@port_option
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write the live view there as a picture.")
 @click.option("--check", type=click.Path(path_type=Path, dir_okay=False), help="Run nothing: does this report hold?")
-@click.option("--output", type=click.Choice(["auto", "live", "plain", "json"]), default="auto", show_default=True)
+@screen_option
 @click.pass_context
 @said_plainly
 def demo(
@@ -59,7 +60,7 @@ def demo(
     Exit codes: 0 as told, 1 otherwise, 75 the machine was starved of CPU (the report shows by how much).
     """
     if check:
-        _check(ctx, check)
+        _check(check, output)
         return
     quiet_logs()
     screen = Screen(output)
@@ -78,13 +79,10 @@ def demo(
     ctx.exit(1)
 
 
-def _check(ctx: click.Context, path: Path) -> None:
+def _check(path: Path, output: Output) -> None:
     problems = check_report(path)
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
-        ctx.exit(1)
-    click.echo(f"{path}: the report holds ({DemoReport.model_validate_json(path.read_text()).outcome})")
+    outcome = "" if problems else DemoReport.model_validate_json(path.read_text()).outcome
+    say_whether_it_holds(path, outcome, problems, output)
 
 
 async def _tell(screen: Screen, file: Path, state_dir: Path, port: int, svg: Path | None) -> DemoReport:

@@ -12,7 +12,7 @@ from typing import Final
 import click
 from pydantic import ValidationError
 
-from memorystack_operator.cli.doors import said_plainly, state_dir_option
+from memorystack_operator.cli.doors import port_option, said_plainly, screen_option, state_dir_option
 from memorystack_operator.cli.quiet import quiet_logs
 from memorystack_operator.cli.screen import Output, Screen
 from memorystack_operator.cli.story.engine import engine_hash
@@ -25,6 +25,7 @@ from memorystack_operator.cli.story.interference import (
 )
 from memorystack_operator.cli.story.play import Stage, play, read_file
 from memorystack_operator.cli.story.report import outcome_of
+from memorystack_operator.cli.story.said import say_whether_it_holds
 from memorystack_operator.cli.story.story import starvation_text
 from memorystack_operator.local.engines import EmbedderOptions
 from memorystack_operator.local.state import write_atomically
@@ -50,14 +51,14 @@ third of a second of the embedder's work; a window with the flag on sees four of
     help="The stack; the demo works on a copy.",
 )
 @state_dir_option
-@click.option("--port", default=8080, show_default=True, help="Port of the API on 127.0.0.1.")
+@port_option
 @click.option(
     "--trial",
     type=click.Choice([t.name for t in TRIALS]),
     help="Only this one: quicker to look at, no whole report.",
 )
 @click.option("--check", type=click.Path(path_type=Path, dir_okay=False), help="Run nothing: does this report hold?")
-@click.option("--output", type=click.Choice(["auto", "live", "plain", "json"]), default="auto", show_default=True)
+@screen_option
 @click.pass_context
 @said_plainly
 def demo_interference(
@@ -82,7 +83,7 @@ def demo_interference(
     Exit codes: 0 as told, 1 otherwise, 75 the machine was starved of CPU (the report shows by how much).
     """
     if check:
-        _check(ctx, check)
+        _check(check, output)
         return
     quiet_logs()
     screen = Screen(output)
@@ -97,7 +98,8 @@ def demo_interference(
     ctx.exit(0 if report.outcome == "AsExpected" else 1)
 
 
-def _check(ctx: click.Context, path: Path) -> None:
+def _check(path: Path, output: Output) -> None:
+    outcome = ""
     try:
         report = InterferenceReport.model_validate_json(path.read_text())
     except OSError:
@@ -105,15 +107,12 @@ def _check(ctx: click.Context, path: Path) -> None:
     except ValidationError as error:
         problems = [f"{path}: not a report of this demo: {error.errors()[0]['msg']}"]
     else:
+        outcome = report.outcome
         problems = [] if any(t.starvation.starved for t in report.trials) else problems_of(report)
         if report.engine != engine_hash():
             made = f"made by engine {report.engine or 'unknown'}, this is {engine_hash()}"
             problems.append(f"{path}: {made}: run make demo-interference and keep its report")
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
-        ctx.exit(1)
-    click.echo(f"{path}: the report holds ({report.outcome})")
+    say_whether_it_holds(path, outcome, problems, output)
 
 
 async def _tell(screen: Screen, file: Path, state_dir: Path, port: int, trials: Sequence[Trial]) -> InterferenceReport:

@@ -21,7 +21,9 @@ __all__ = ["FORMATS", "Document", "Format", "Table", "change_text", "flag_text",
 
 Format = Literal["text", "markdown", "json", "yaml"]
 FORMATS: Final[tuple[Format, ...]] = ("text", "markdown", "json", "yaml")
-output_option = click.option("--output", type=click.Choice(FORMATS), default="text", show_default=True)
+output_option = click.option(
+    "--output", type=click.Choice(FORMATS), default="text", show_default=True, help="For people or programs."
+)
 
 
 PIPED_WIDTH: Final = 120

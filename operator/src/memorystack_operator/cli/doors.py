@@ -14,7 +14,16 @@ from memorystack_operator.local.actions import is_running
 from memorystack_operator.local.errors import LocalError
 from memorystack_operator.local.state import StateFolder
 
-__all__ = ["INVALID", "folder_of", "said_plainly", "stack_option", "state_dir_option"]
+__all__ = [
+    "INVALID",
+    "folder_of",
+    "json_option",
+    "port_option",
+    "said_plainly",
+    "screen_option",
+    "stack_option",
+    "state_dir_option",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +38,25 @@ state_dir_option = click.option(
     help="Folder of the stacks' records and data.",
 )
 stack_option = click.option("--name", "name", default=None, help="Which stack, where the folder holds several.")
+
+
+json_option = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="For people or programs."
+)
+screen_option = click.option(
+    "--output",
+    type=click.Choice(["auto", "live", "plain", "json"]),
+    default="auto",
+    show_default=True,
+    help="A live view, plain lines, or a line of JSON for each event; auto: live on a terminal.",
+)
+port_option = click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Port of the API on 127.0.0.1.",
+)
 
 
 class _Refused(click.ClickException):

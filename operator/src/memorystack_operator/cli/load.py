@@ -9,13 +9,14 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import click
 
-from memorystack_operator.cli.doors import said_plainly
+from memorystack_operator.cli.doors import json_option, said_plainly
 from memorystack_operator.cli.traffic import Plan, Summary, Traffic, from_folder, from_topics
 from memorystack_operator.local.errors import CannotStart
 from memorystack_operator.local.state import write_atomically
@@ -23,14 +24,39 @@ from memorystack_operator.local.state import write_atomically
 __all__ = ["check_target", "load"]
 
 
+RATE: Final = click.FloatRange(0, 10_000)
+
+
+def _range(ctx: click.Context, parameter: click.Parameter, text: str) -> tuple[int, int]:
+    fewest, _, most = text.partition("-")
+    if not (fewest.isdecimal() and most.isdecimal() and 1 <= int(fewest) <= int(most) <= 1000):
+        msg = f"{text}: write FEWEST-MOST, as 2-8"
+        raise click.BadParameter(msg, ctx, parameter)
+    return int(fewest), int(most)
+
+
 @click.command()
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Base URL of the API.")
-@click.option("--recalls", "recalls_per_second", default=35.0, show_default=True, help="Recalls a second.")
-@click.option("--stores", "stores_per_second", default=8.0, show_default=True, help="Stores a second.")
-@click.option("--repeat", default=0.3, show_default=True, help="Share of recalls that were asked lately.")
+@click.option("--recalls", "recalls_per_second", default=35.0, show_default=True, type=RATE, help="Recalls a second.")
+@click.option("--stores", "stores_per_second", default=8.0, show_default=True, type=RATE, help="Stores a second.")
+@click.option(
+    "--repeat",
+    default=0.3,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of recalls that were asked lately.",
+)
 @click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(0.1, 3600), help="How long.")
-@click.option("--from", "source", default="topics", show_default=True, help="A folder of text, or Python's own topics.")
-@click.option("--chunks", default="2-8", show_default=True, help="Chunks of a document, as FEWEST-MOST.")
+@click.option(
+    "--from",
+    "source",
+    default="topics",
+    show_default=True,
+    help="A folder with .md, .rst and .txt files, or Python's own documentation topics.",
+)
+@click.option(
+    "--chunks", default="2-8", show_default=True, callback=_range, help="Chunks of a document, as FEWEST-MOST."
+)
 @click.option(
     "--connection",
     type=click.Choice(["per-request", "keep-alive"]),
@@ -41,19 +67,25 @@ __all__ = ["check_target", "load"]
 @click.option(
     "--api-key", default="", envvar="MEMORYSTACK_API_KEY", help="Sent as X-API-Key.  [env: MEMORYSTACK_API_KEY]"
 )
-@click.option("--budget-ms", default=250.0, show_default=True, help="What counts as over budget in the summary.")
+@click.option(
+    "--budget-ms",
+    default=250.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="What counts as over budget in the summary.",
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed sends the same requests.")
 @click.option("--allow-remote", is_flag=True, help="Also to addresses beyond this machine: only where you may.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the summary there as JSON.")
 @click.option(
     "--interim", type=click.Path(path_type=Path, dir_okay=False), hidden=True, help="Counts every few seconds."
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@json_option
 @said_plainly
 def load(
     url: str,
     source: str,
-    chunks: str,
+    chunks: tuple[int, int],
     connection: Literal["per-request", "keep-alive"],
     allow_remote: bool,
     report: Path | None,
@@ -68,20 +100,24 @@ def load(
 
     \b
       memorystack load --api-key memorystack-demo-key --seconds 30
+      memorystack load --api-key memorystack-demo-key --from docs --stores 2 --recalls 20
 
-    Exit codes: 0 sent, 1 cannot start or every request failed.
+    Exit codes: 0 sent, 1 cannot start or every request failed, 2 wrong usage.
     """
     if not allow_remote:
         check_target(url)
-    fewest, most = _range(chunks)
+    for path in (report, interim):
+        if path and not path.absolute().parent.is_dir():
+            msg = f"{path}: its folder is missing, so nothing could be written there after the load: make it first"
+            raise CannotStart(msg)
     plan = Plan(
         url=url.rstrip("/"),
-        fewest_chunks=fewest,
-        most_chunks=most,
+        fewest_chunks=chunks[0],
+        most_chunks=chunks[1],
         keep_alive=connection == "keep-alive",
         **rates,
     )
-    corpus = from_topics() if source == "topics" else from_folder(Path(source))
+    corpus = from_topics() if source == "topics" else from_folder(Path(source), partial(click.echo, err=True))
 
     def tell(now: Summary) -> None:
         if interim:
@@ -133,11 +169,3 @@ def _tell(summary: Summary, output: str, *, last: bool = False) -> None:
     ]
     dropped = f"; {summary.dropped} dropped" if summary.dropped else ""
     click.echo(f"{summary.seconds:6.1f} s  {'; '.join(parts)}{dropped}")
-
-
-def _range(text: str) -> tuple[int, int]:
-    fewest, _, most = text.partition("-")
-    if not (fewest.isdecimal() and most.isdecimal() and 1 <= int(fewest) <= int(most) <= 1000):
-        msg = f"--chunks {text}: write FEWEST-MOST, as 2-8"
-        raise CannotStart(msg)
-    return int(fewest), int(most)

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from memorystack_operator.cli.doors import said_plainly
+from memorystack_operator.cli.doors import json_option, said_plainly
 from memorystack_operator.cli.target import target_options
 from memorystack_operator.cli.view import draw
 from memorystack_operator.local.actions import running_or_raise
@@ -31,7 +31,7 @@ FRAME_SECONDS: Final = 0.5
 @click.command()
 @click.option("--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Also write the view as a picture.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@json_option
 @said_plainly
 @target_options
 def status(target: StateFolder | ClusterStack, watch: bool, svg: Path | None, output: Literal["text", "json"]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from memorystack_operator.cli.doors import said_plainly, state_dir_option
+from memorystack_operator.cli.doors import port_option, said_plainly, screen_option, state_dir_option
 from memorystack_operator.cli.quiet import quiet_logs
 from memorystack_operator.cli.screen import Output, Screen
 from memorystack_operator.local.engines import EmbedderOptions
@@ -21,15 +21,31 @@ __all__ = ["up"]
 @click.option(
     "-f", "--file", "file", required=True, type=click.Path(path_type=Path), help="YAML file with the MemoryStack."
 )
-@click.option("--port", default=8080, show_default=True, help="Port of the API on 127.0.0.1.")
+@port_option
 @state_dir_option
 @click.option("--use-urls", is_flag=True, help="Use the urls of the file instead of local engines.")
 @click.option(
-    "--embedder-latency-ms", default=5.0, show_default=True, help="Time a request takes in the local embedder."
+    "--embedder-latency-ms",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0, 60_000),
+    help="Time a request takes in the local embedder.",
 )
-@click.option("--embedder-item-ms", default=0.5, show_default=True, help="Further time for each text of a request.")
-@click.option("--embedder-capacity", default=64, show_default=True, help="Requests that it serves at once.")
-@click.option("--output", type=click.Choice(["auto", "live", "plain", "json"]), default="auto", show_default=True)
+@click.option(
+    "--embedder-item-ms",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 60_000),
+    help="Further time for each text of a request.",
+)
+@click.option(
+    "--embedder-capacity",
+    default=64,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="Requests that it serves at once.",
+)
+@screen_option
 @said_plainly
 def up(
     file: Path,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,22 +55,51 @@ def from_topics() -> Corpus:
     return _corpus("\n\n".join(topics.values()), "pydoc_data.topics")
 
 
-def from_folder(path: Path) -> Corpus:
-    """All .md, .rst and .txt files below a folder, up to 20 MB. Raises CannotStart."""
+def from_folder(path: Path, say: Callable[[str], None]) -> Corpus:
+    """All .md, .rst and .txt files below a folder in the order of their names, up to 20 million characters.
+
+    `say` is told of each file that is left out: it cannot be read, or it is not UTF-8 text. Raises CannotStart.
+    """
     if not path.is_dir():
         msg = f"--from {path}: no such folder; name one with {', '.join(ENDINGS)} files, or topics"
         raise CannotStart(msg)
-    texts, size = [], 0
-    for file in sorted(path.rglob("*")):
-        if file.suffix in ENDINGS and file.is_file() and size < MAX_CHARACTERS:
-            texts.append(file.read_text(errors="replace"))
-            size += len(texts[-1])
+    texts, room = [], MAX_CHARACTERS
+    for file in _files(path):
+        if room <= 0:
+            say(f"--from {path}: {MAX_CHARACTERS / 1e6:g} million characters are enough; the rest is left out")
+            break
+        text = _text(file, room, say)
+        texts.append(text)
+        room -= len(text)
     return _corpus("\n\n".join(texts), f"--from {path}")
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """One after the other, as the folder may be a whole disk; hidden folders hold no prose."""
+    for folder, inner, names in os.walk(path):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        files = (Path(folder, name) for name in sorted(names) if name.endswith(ENDINGS))
+        yield from (file for file in files if file.is_file())
+
+
+def _text(file: Path, room: int, say: Callable[[str], None]) -> str:
+    """The first `room` characters; nothing of a file that is no text."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(room)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        say(f"{file}: left out ({why})")
+        return ""
+    if "\0" in text:
+        say(f"{file}: left out (not UTF-8 text)")
+        return ""
+    return text
 
 
 def _corpus(text: str, source: str) -> Corpus:
     paragraphs = tuple(p.strip() for p in _PARAGRAPH.split(text) if len(p.strip()) > 40)
     if len(paragraphs) < 10:
-        msg = f"{source}: too little text (ten paragraphs of 40 characters are needed)"
+        msg = f"{source}: too little text (ten paragraphs of more than 40 characters are needed, parted by empty lines)"
         raise CannotStart(msg)
     return Corpus(paragraphs)
