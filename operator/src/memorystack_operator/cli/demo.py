@@ -57,7 +57,8 @@ def demo(
 
     Nothing is scripted but the edits. The report is written to demo.json in the state folder.
 
-    Exit codes: 0 as told, 1 otherwise, 75 the machine was starved of CPU (the report shows by how much).
+    Exit codes: 0 as told, 1 otherwise, 75 the machine was starved of CPU (the report shows by how much),
+    130 interrupted (nothing runs any more, and no report is written).
     """
     if check:
         _check(check, output)

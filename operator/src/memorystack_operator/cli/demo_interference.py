@@ -80,7 +80,8 @@ def demo_interference(
     Nothing is scripted but the edits and the embedder's own trouble in (2). The report is written to interference.json
     in the state folder.
 
-    Exit codes: 0 as told, 1 otherwise, 75 the machine was starved of CPU (the report shows by how much).
+    Exit codes: 0 as told, 1 otherwise, 75 the machine was starved of CPU (the report shows by how much),
+    130 interrupted (nothing runs any more, and no report is written).
     """
     if check:
         _check(check, output)

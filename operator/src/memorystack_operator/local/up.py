@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,31 +96,44 @@ async def up(
     say: Callable[[str], None],
     on_event: Callable[[Event], None] = lambda _: None,
     beside: Callable[[Stack], Awaitable[None]] | None = None,
-) -> None:
-    """Runs until SIGINT or SIGTERM, or until `beside` (a live view, a demo) returns. Raises InvalidResource, LocalError."""
+) -> signal.Signals | None:
+    """Runs until SIGINT or SIGTERM, which is returned, or until `beside` (a live view, a demo) returns.
+
+    Raises InvalidResource, LocalError.
+    """
     name = load(options.file).stack.metadata.name
     folder = StateFolder(options.state_dir / name)
     folder.make()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = _told_to_stop()
     with folder.held():
         ended = end_remains(folder.remains)
         if ended:
             say(f"ended {ended} processes that an earlier run had left behind")
         check_port(GATEWAY_HOST, options.port, "--port")
         async with _running(options, folder, say, on_event) as stack:
-            waits: set[asyncio.Future[Any]] = {asyncio.create_task(stop.wait())}
+            waits: set[asyncio.Future[Any]] = {stop}
             if beside:
                 waits.add(asyncio.ensure_future(beside(stack)))
             done, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await _cancel(left - {stop})
             say("stopping: pods drain, then the engines")
         for task in done:
             task.result()
+    return stop.result() if stop.done() else None
+
+
+def _told_to_stop() -> asyncio.Future[signal.Signals]:
+    """Done with the first signal."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def tell(number: signal.Signals) -> None:
+        if not told.done():
+            told.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, tell, number)
+    return told
 
 
 @asynccontextmanager
@@ -184,7 +197,7 @@ async def _watch(stack: Stack, wake: asyncio.Event) -> None:
             _log.warning("watch_failed", why=str(error))  # a full disk passes; saves must be seen afterwards
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: Collection[asyncio.Future[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

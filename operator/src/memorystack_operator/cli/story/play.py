@@ -77,7 +77,7 @@ class Stage:
 
 
 async def play(stage: Stage, tell: Callable[[Stack], Awaitable[None]]) -> None:
-    """Until the story ends, or Ctrl-C."""
+    """Until the story ends. Told to stop before that, it says so and leaves with 128 + the signal's number."""
     screen = stage.screen
 
     async def told(stack: Stack) -> None:
@@ -88,9 +88,14 @@ async def play(stage: Stage, tell: Callable[[Stack], Awaitable[None]]) -> None:
             await stage.end_load()
 
     try:
-        await run_up(stage.options, say=screen.say, on_event=screen.tell, beside=lambda stack: screen.show(stack, told))
+        ended_by = await run_up(
+            stage.options, say=screen.say, on_event=screen.tell, beside=lambda stack: screen.show(stack, told)
+        )
     finally:
         await stage.end_load()
+    if ended_by:
+        screen.say(f"interrupted ({ended_by.name}): nothing of it runs any more, and there is no report")
+        raise click.exceptions.Exit(128 + ended_by)
 
 
 def read_file(file: Path) -> bytes:
