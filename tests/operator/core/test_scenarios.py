@@ -290,7 +290,7 @@ def test_a_pause_outlasts_the_timeout_and_resume_goes_on_with_the_next_step():
     """R3"""
     world = half_then_a_person(analysis={"interval": "1s", "timeout": "1m"})
     before = world.status.rollout
-    assert world.condition("Ready").reason == "WaitingWaitingForPerson"
+    assert world.condition("Ready").reason == "WaitingForPerson"
     world.run(150)
     assert (world.phase, len(world.flagged), world.status.history) == ("Paused", 2, ())
     world.act("resume@1")

@@ -58,7 +58,6 @@ class EventReason(StrEnum):
     """Everything that may be told."""
 
     ROLLOUT_STARTED = "RolloutStarted"
-    CALIBRATED = "Calibrated"
     STAGE_STARTED = "StageStarted"
     STEP_STARTED = "StepStarted"
     STAGE_PROMOTED = "StagePromoted"
@@ -74,7 +73,6 @@ class EventReason(StrEnum):
     RETRIED = "Retried"
     SUPERSEDED = "Superseded"
     INCONCLUSIVE = "Inconclusive"
-    WAITING = "Waiting"
     ACTION_REFUSED = "ActionRefused"
     NOT_JUDGED = "NotJudged"
     STACK_OVER_BUDGET = "StackOverBudget"

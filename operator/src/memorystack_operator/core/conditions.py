@@ -120,7 +120,7 @@ def _facts(status: Status, outcome: Outcome, situation: Situation) -> Iterator[t
     wanted = situation.replicas
     serving = status.stable is not None and ready >= max(1, wanted - 1)
     counted = f"{ready} of {wanted} pods are ready"
-    waits = f"Waiting{outcome.reason}" if outcome.reason in BY_A_PERSON else "Serving"
+    waits = f"Waiting{outcome.reason.removeprefix('Waiting')}" if outcome.reason in BY_A_PERSON else "Serving"
     yield ("Ready", "True", waits, counted) if serving else ("Ready", "False", "PodsNotReady", counted)
     busy = status.rollout is not None or status.settling is not None
     stalled = _stalled(outcome, situation)

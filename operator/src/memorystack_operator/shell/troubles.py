@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from memorystack_operator.core.observe import Trouble
 
-__all__ = ["trouble_of_deployment", "trouble_of_pod"]
+__all__ = ["REMEDIES", "trouble_of_deployment", "trouble_of_pod"]
 
 _WAITING: Final = {
     "ErrImagePull": "ImageNotPullable",
@@ -19,7 +19,7 @@ _WAITING: Final = {
     "RunContainerError": "ContainerConfigInvalid",
     "CrashLoopBackOff": "CrashLooping",
 }
-_REMEDY: Final = {
+REMEDIES: Final = {
     "ImageNotPullable": "check spec.image",
     "ContainerConfigInvalid": "mend what the message names",
     "SecretMissing": "create it, the pod then starts by itself",  # pragma: allowlist secret
@@ -66,4 +66,4 @@ def _last_end(container: Mapping[str, Any]) -> str:
 
 
 def _said(reason: str, what: str, text: str) -> Trouble:
-    return Trouble(reason, f"{what}: {text.strip().rstrip('.')[:400]}: {_REMEDY[reason]}")
+    return Trouble(reason, f"{what}: {text.strip().rstrip('.')[:400]}: {REMEDIES[reason]}")
