@@ -32,9 +32,10 @@ $(READY): requirements.lock operator/pyproject.toml runtime/pyproject.toml
 	fi
 	@touch $@
 
-generate: $(READY) ## Write what is made from the code: the resource's definition
+generate: $(READY) ## Write what is made from the code: the resource's definition, the chart's copy of it, its README
 	@mkdir -p crds
 	$(BIN)/memorystack crd > crds/memorystacks.memorystack.dev.yaml
+	$(BIN)/python charts/generate.py
 
 demo: $(READY) ## Run a stack and watch a good flag promoted and a bad one taken back (about five minutes)
 	@$(BIN)/memorystack demo

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import click
 
+from memorystack_operator.core.observe import RELEASE_IMAGE
+
 __all__ = ["cluster_part", "main"]
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -56,6 +58,12 @@ OPTIONS: Final[tuple[Decorator, ...]] = (
     _seconds("--idle-seconds", 600.0, 1.0, "How often a stack is looked at that nothing happens to."),
     _seconds("--relist-seconds", 300.0, 1.0, "How often everything is listed, against what a watch may lose."),
     _seconds("--touch-seconds", 5.0, 0.2, "How long a pod may take to confirm its flags before it is touched again."),
+    click.option(
+        "--runtime-image",
+        default=RELEASE_IMAGE,
+        show_default=True,
+        help="Image of stacks that name none; one that runs keeps its own until its template changes.",
+    ),
     click.option("--brand", default="brAInwav", show_default=True, help="Value of `brand` in each log line."),
     click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS)),
 )

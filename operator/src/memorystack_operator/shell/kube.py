@@ -19,6 +19,7 @@ from memorystack_operator.api.errors import InvalidResource, Problem, problems_o
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core import Child, Event, Observations, PodSeen, Status, Trouble
 from memorystack_operator.core.conditions import refused
+from memorystack_operator.core.observe import RELEASE_IMAGE
 from memorystack_operator.shell.api_server import ApiServer, Refused
 from memorystack_operator.shell.children import Children
 from memorystack_operator.shell.cluster import Conflict
@@ -51,6 +52,8 @@ class Surroundings:
     instance: str
     """Name of this process, for events."""
     touch_seconds: float = 5.0
+    image: str = RELEASE_IMAGE
+    """The runtime's, of stacks that name none."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     clock: Callable[[], float] = time.monotonic
 
@@ -110,6 +113,7 @@ class KubeCluster:
             settled=deployment is not None and deployment.settled,
             replicas=deployment.replicas if deployment else None,
             troubles=(*self._troubles, *(t for t in found if t)),
+            image=self._around.image,
         )
 
     async def write_status(self, stack: MemoryStack, status: Status, version: str) -> str:

@@ -21,6 +21,7 @@ from typing import Any, Final
 import structlog
 
 from memorystack_operator.api.errors import InvalidResource
+from memorystack_operator.core.observe import RELEASE_IMAGE
 from memorystack_operator.shell.api_server import ApiFailure, ApiServer
 from memorystack_operator.shell.credentials import Door
 from memorystack_operator.shell.health import Health, serve
@@ -60,6 +61,8 @@ class Options:
     """How often a stack is looked at that nothing happens to."""
     relist_seconds: float = 300.0
     touch_seconds: float = 5.0
+    runtime_image: str = RELEASE_IMAGE
+    """Of stacks that name none."""
 
 
 class _Operator:
@@ -87,6 +90,7 @@ class _Operator:
             epoch=lambda: self.leader.epoch,
             instance=identity,
             touch_seconds=options.touch_seconds,
+            image=options.runtime_image,
         )
         self._stacks: dict[Key, tuple[KubeCluster, Reconciler]] = {}
         stack.push_async_exit(self.free.__aexit__)
