@@ -1,0 +1,30 @@
+"""The stack under simulation: four pods, one operation with a budget, the documented defaults. Knows the spec only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memorystack_operator.api.spec import MemoryStack
+from simulation.noise import PODS
+
+__all__ = ["FLAG", "THREE_FLAGS", "stack"]
+
+FLAG: dict[str, Any] = {"parallelIngest": {"concurrency": 4}}
+THREE_FLAGS: dict[str, Any] = {**FLAG, "httpPool": {"enabled": True}, "cache": {"maxSize": 5000}}
+
+
+def stack(uid: str = "sim", features: dict[str, Any] | None = None, **analysis: object) -> MemoryStack:
+    """Steps of 10 and 50 % of four pods, a minute each; keyword arguments replace parts of `rollout.analysis`."""
+    return MemoryStack.model_validate(
+        {
+            "metadata": {"name": "mem", "uid": uid, "generation": 1 + bool(features)},
+            "spec": {
+                "replicas": PODS,
+                "qdrant": {"url": "http://qdrant:6333"},
+                "embedder": {"url": "http://embedder/v1", "model": "m", "dimensions": 384},
+                "auth": {"disabled": True},
+                "features": features or {},
+                "rollout": {"budgets": [{"operation": "recall", "p95": "250ms"}], "analysis": analysis},
+            },
+        }
+    )
