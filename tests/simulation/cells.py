@@ -107,6 +107,8 @@ def play(cell: Cell, run: int) -> list[Story]:
     past = traffic.remember(cell.history_hours)
     if cell.judge == "stages":
         return [Whole(_stack(cell.analysis), _stack(cell.analysis, "three"), traffic, past).run()]
+    if cell.judge == "whole":
+        return [Whole(_stack(cell.analysis), _stack(cell.analysis, "one"), traffic, past).run()]
     course = Course(_stack(cell.analysis), traffic, prior_of(past), phi_rel=cell.phi_rel)
     if cell.judge == "switchback":
         return [course.switchback_alone()]

@@ -21,7 +21,7 @@ from memorystack_operator.core.switchback import Answer, Switchback
 from memorystack_operator.core.verdict import Case, Judged, Outcome, Verdict, judge
 from memorystack_runtime.contract import EvidenceReport
 from simulation.noise import PODS
-from simulation.traffic import TICK, Past, Traffic
+from simulation.traffic import BUDGET_MS, TICK, Past, Traffic
 
 __all__ = ["START", "Course", "Story", "prior_of", "reports_of"]
 
@@ -237,6 +237,7 @@ class Course:
             operation="recall",
             pooled=pooled,
             rate=round(rate, 3),
+            settle_floor=BUDGET_MS / 1000,
             epoch=1,
             started_at=self.now,
             since=self.now,

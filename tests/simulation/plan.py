@@ -21,26 +21,33 @@ EQUAL: Final = (0.05, 0.08)
 BAD: Final = Effect(own=0.166)
 HEALTHY: Final = 0.0064
 ONE_SECOND: Final = (("interval", "1s"),)
-LONG_BAKE: Final = (("timeout", "30m"),)
 PAIRED: Final = (("promotion", "Paired"),)
+PAIRED_STRICT: Final = (("promotion", "Paired"), ("sensitivity", "Strict"))
+PAIRED_NOISES: Final = ("common12", "common60", "pod10")
+UNCOVERED: Final = (
+    ("shared .02 -> 0.07, fades over 10 s", Effect(shared=0.07, fade=10.0)),
+    ("shared .02 -> 0.07, fades over 30 s", Effect(shared=0.07, fade=30.0)),
+    ("shared .02 -> 0.07, only in the top fifth of the load", Effect(shared=0.07, crowded=True)),
+    ("shared .02 -> 0.07, comes and goes 15 s late", Effect(shared=0.07, lag=15.0)),
+)
 
 
 def cells(scale: float = 1.0) -> tuple[Cell, ...]:
-    """All of them; `scale` multiplies the number of runs (at least 8 are kept)."""
+    """All of them; `scale` multiplies the number of runs."""
     made = (
         *_healthy(), *_bad(), *_interference(), *_innocent(), *_plainly_bad(), *_over_before(), *_false_promotion(),
-        *_late(), *_worse_within_budget(), *_stages(), *_agree(),
+        *_late(), *_worse_within_budget(), *_stages(), *_agree(), *_paired(),
     )  # fmt: skip
-    return tuple(replace(c, runs=max(8, round(c.runs * scale))) for c in made)
+    return tuple(replace(c, runs=max(1, round(c.runs * scale))) for c in made)
 
 
 def _healthy() -> list[Cell]:
     """A flag that does nothing, and the same traffic before the rivals' rules."""
     made = []
     for noise in NOISE_KEYS:
-        made += [Cell("healthy", f"p = {p}", noise, p, 400) for p in SHARES]
-        made += [Cell("healthy", f"p = {p}", noise, p, 100) for p in EQUAL]
-        made += [Cell("rivals-healthy", f"p = {p}", noise, p, 400, judge=rule) for rule in RULES for p in SHARES]
+        made += [Cell("healthy", f"p = {p}", noise, p, 150) for p in SHARES]
+        made += [Cell("healthy", f"p = {p}", noise, p, 40) for p in EQUAL]
+        made += [Cell("rivals-healthy", f"p = {p}", noise, p, 150, judge=rule) for rule in RULES for p in SHARES]
     return made
 
 
@@ -48,10 +55,10 @@ def _bad() -> list[Cell]:
     """The bad flag of rivals.md: p95 375 ms in place of 150 ms."""
     made = []
     for noise in NOISE_KEYS:
-        made.append(Cell("bad", "1 s interval", noise, HEALTHY, 300, BAD, analysis=ONE_SECOND))
-        made += [Cell("rivals-bad", "", noise, HEALTHY, 300, BAD, judge=rule) for rule in RULES]
+        made.append(Cell("bad", "1 s interval", noise, HEALTHY, 200, BAD, analysis=ONE_SECOND))
+        made += [Cell("rivals-bad", "", noise, HEALTHY, 100, BAD, judge=rule) for rule in RULES]
     made += [
-        Cell("milder", f"{p} -> {own}", noise, p, 150, Effect(own=own))
+        Cell("milder", f"{p} -> {own}", noise, p, 60, Effect(own=own))
         for noise in ("iid", "common12", "pod10")
         for p, own in ((0.0064, 0.10), (0.02, 0.10), (0.0064, 0.5))
     ]
@@ -60,20 +67,20 @@ def _bad() -> list[Cell]:
 
 def _interference() -> list[Cell]:
     shared = [
-        Cell("interference", f".02 -> {harm}{f', fades over {fade} s' if fade else ''}", noise, 0.02, 200,
+        Cell("interference", f".02 -> {harm}{f', fades over {fade} s' if fade else ''}", noise, 0.02, 100,
              Effect(shared=harm, fade=fade))
         for noise in INTERFERENCE
         for harm in (0.07, 0.15)
         for fade in (0.0, 3.0)
     ]  # fmt: skip
     slow = [
-        Cell("interference", f".02 -> {harm}, fades over {fade} s", noise, 0.02, 60, Effect(shared=harm, fade=fade))
+        Cell("interference", f".02 -> {harm}, fades over {fade} s", noise, 0.02, 30, Effect(shared=harm, fade=fade))
         for noise in ("iid", "common12")
         for harm in (0.07, 0.15)
         for fade in (10.0, 30.0)
     ]
     rivals = [
-        Cell("rivals-interference", ".02 -> 0.15", noise, 0.02, 200, Effect(shared=0.15), judge=rule)
+        Cell("rivals-interference", ".02 -> 0.15", noise, 0.02, 100, Effect(shared=0.15), judge=rule)
         for noise in INTERFERENCE
         for rule in RULES
     ]
@@ -83,19 +90,19 @@ def _interference() -> list[Cell]:
 def _innocent() -> list[Cell]:
     """A switchback from the start, on a flag that does nothing."""
     return [
-        Cell("innocent", f"p = {p}", noise, p, 200, judge="switchback") for noise in NOISE_KEYS for p in (0.02, 0.03)
+        Cell("innocent", f"p = {p}", noise, p, 100, judge="switchback") for noise in NOISE_KEYS for p in (0.02, 0.03)
     ]
 
 
 def _plainly_bad() -> list[Cell]:
-    return [Cell("plainly-bad", f"phi_rel {phi}", "iid", HEALTHY, 300, BAD, phi_rel=phi) for phi in (2.5, 5.0, 10.0)]
+    return [Cell("plainly-bad", f"phi_rel {phi}", "iid", HEALTHY, 200, BAD, phi_rel=phi) for phi in (2.5, 5.0, 10.0)]
 
 
 def _over_before() -> list[Cell]:
     """Stacks that are over budget already: equal arms, and a flag that helps."""
-    made = [Cell("equal-over", f"p = {p}", noise, p, 100) for noise in NOISE_KEYS for p in (0.08, 0.15)]
+    made = [Cell("equal-over", f"p = {p}", noise, p, 40) for noise in NOISE_KEYS for p in (0.08, 0.15)]
     made += [
-        Cell("improves", f"{p} -> {own}", noise, p, 100, Effect(own=own))
+        Cell("improves", f"{p} -> {own}", noise, p, 40, Effect(own=own))
         for noise in ("iid", "common12", "pod02", "pod10")
         for p, own in ((0.15, 0.08), (0.15, 0.04), (0.5, 0.04))
     ]
@@ -104,12 +111,12 @@ def _over_before() -> list[Cell]:
 
 def _false_promotion() -> list[Cell]:
     made = [
-        Cell("false-promotion", f"own .02 -> {own}", noise, 0.02, 100, Effect(own=own))
+        Cell("false-promotion", f"own .02 -> {own}", noise, 0.02, 40, Effect(own=own))
         for noise in INTERFERENCE
         for own in (0.05, 0.06, 0.10)
     ]
     made += [
-        Cell("false-promotion", f"shared .02 -> {harm}", noise, 0.02, 100, Effect(shared=harm))
+        Cell("false-promotion", f"shared .02 -> {harm}", noise, 0.02, 40, Effect(shared=harm))
         for noise in INTERFERENCE
         for harm in (0.05, 0.07, 0.15)
     ]
@@ -117,27 +124,54 @@ def _false_promotion() -> list[Cell]:
 
 
 def _late() -> list[Cell]:
-    """Good for five minutes, then bad."""
-    return [Cell("late", "after 1 min", noise, HEALTHY, 150, Effect(own=0.166, late=60.0)) for noise in NOISE_KEYS]
+    """Good for a minute, then bad."""
+    return [Cell("late", "after 1 min", noise, HEALTHY, 60, Effect(own=0.166, late=60.0)) for noise in NOISE_KEYS]
 
 
 def _worse_within_budget() -> list[Cell]:
     """Worse than stable and within budget in the long run: over it in some burst (verdict.md 3d)."""
     return [
-        Cell("within-but-worse", sensitivity, noise, 0.02, 100, Effect(own=0.04), analysis=(("sensitivity", sensitivity),))
+        Cell("within-but-worse", sensitivity, noise, 0.02, 40, Effect(own=0.04), analysis=(("sensitivity", sensitivity),))
         for noise in NOISE_KEYS
         for sensitivity in ("Standard", "Strict")
     ]  # fmt: skip
 
 
 def _stages() -> list[Cell]:
-    return [Cell("stages", "three flags", noise, HEALTHY, 24, judge="stages") for noise in NOISE_KEYS]
+    return [Cell("stages", "three flags", noise, HEALTHY, 8, judge="stages") for noise in NOISE_KEYS]
 
 
 def _agree() -> list[Cell]:
     effects = (NO_EFFECT, BAD, Effect(shared=0.15), Effect(own=0.08), Effect(shared=0.07, fade=3.0))
     return [
-        Cell("agree", f"effect {i}", noise, 0.02 if i > 1 else HEALTHY, 2, effect, judge="agree")
+        Cell("agree", f"effect {i}", noise, 0.02 if i > 1 else HEALTHY, 1, effect, judge="agree")
         for noise in NOISE_KEYS
         for i, effect in enumerate(effects)
     ]
+
+
+def _paired() -> list[Cell]:
+    """By the whole `decide`, with six hours of the pods' second ring."""
+    made = [
+        Cell("paired", f"p = {p}", noise, p, 40 if (noise, p) == ("common12", 0.03) else 12, judge="whole",
+             analysis=PAIRED, history_hours=6.0)
+        for noise in PAIRED_NOISES
+        for p in SHARES
+    ]  # fmt: skip
+    made += [
+        Cell("paired-strict", f"p = {p}", "common12", p, 40 if p == 0.03 else 12, judge="whole",
+             analysis=PAIRED_STRICT, history_hours=6.0)
+        for p in SHARES
+    ]  # fmt: skip
+    harms = [("own .02 -> 0.05", Effect(own=0.05))]
+    harms += [(f"shared .02 -> {harm}", Effect(shared=harm)) for harm in (0.05, 0.07, 0.15)]
+    made += [
+        Cell("paired-false", case, noise, 0.02, 20, effect, judge="whole", analysis=PAIRED, history_hours=6.0)
+        for noise in PAIRED_NOISES
+        for case, effect in harms
+    ]
+    made += [
+        Cell("paired-uncovered", case, "common12", 0.02, 20, effect, judge="whole", analysis=PAIRED, history_hours=6.0)
+        for case, effect in UNCOVERED
+    ]
+    return made

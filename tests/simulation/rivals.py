@@ -9,6 +9,7 @@ their documentation uses: p95 of the canary over the window is above the budget,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Final
 
 import numpy as np
@@ -24,10 +25,10 @@ class Rule:
     """One profile; `failures` is the number of failed measurements that ends it."""
 
     label: str
-    interval: float
-    window: float
+    interval: int
+    window: int
     failures: int
-    watch: float
+    watch: int
     """Seconds until it promotes."""
 
 
@@ -43,13 +44,15 @@ RULES: Final = {
 def watch(rule: Rule, traffic: Traffic) -> Story:
     """One canary pod of four for the rule's time; the first measurement comes when the first window is full."""
     traffic.switch(0, on=True)
-    ticks = round(rule.watch / TICK)
-    per_tick = np.array([traffic.serve(t, t + 1, 1)[:, 0] for t in range(ticks)])
-    sums = np.concatenate([np.zeros((1, 2), dtype=np.int64), per_tick.cumsum(axis=0)])
+    step = gcd(rule.interval, rule.window)
+    served = [
+        traffic.serve(round(t / TICK), round((t + step) / TICK), 1)[:, 0] for t in range(0, rule.watch, step)
+    ]
+    sums = np.concatenate([np.zeros((1, 2), dtype=np.int64), np.array(served).cumsum(axis=0)])
     failed = 0
-    for end in range(round(rule.window / TICK), ticks + 1, round(rule.interval / TICK)):
-        requests, bad = sums[end] - sums[end - round(rule.window / TICK)]
+    for end in range(rule.window, rule.watch + 1, rule.interval):
+        requests, bad = sums[end // step] - sums[(end - rule.window) // step]
         failed += bool(bad > 0.05 * requests)
         if failed >= rule.failures:
-            return Story("RolledBack", "Rule", end * TICK, int(sums[end][1]), int(sums[end][0]))
-    return Story("Promoted", "Rule passed", ticks * TICK, int(sums[ticks][1]), int(sums[ticks][0]))
+            return Story("RolledBack", "Rule", float(end), int(sums[end // step][1]), int(sums[end // step][0]))
+    return Story("Promoted", "Rule passed", float(rule.watch), int(sums[-1][1]), int(sums[-1][0]))

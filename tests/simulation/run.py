@@ -13,7 +13,7 @@ from simulation.course import Story
 
 __all__ = ["run_all"]
 
-CHUNK = 10
+CHUNK = 5
 
 
 def run_all(cells: Sequence[Cell], workers: int | None = None, *, quiet: bool = False) -> dict[Cell, list[Summary]]:

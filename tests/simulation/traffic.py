@@ -106,7 +106,7 @@ class Traffic:
         self._slow, self._load = np.empty((0, PODS)), np.empty(0)
         self._count = np.empty((0, PODS), dtype=np.int64)
         self._ladder = np.array([self._level + np.log(ms / BUDGET_MS) / SIGMA for ms in LADDER_MS])
-        self._edges = ladder
+        self.ladder = ladder
         self._sums = np.zeros((1, 2 + ladder * len(LADDER_MS), PODS), dtype=np.int64)
         self._switched: list[tuple[int, bool]] = []
 
@@ -183,7 +183,7 @@ class Traffic:
     def _grow(self) -> None:
         slow, load = self._mood.next(SEGMENT, TICK)
         count = self._arrivals.poisson(self._per_tick, (SEGMENT, PODS))
-        if self._edges:
+        if self.ladder:
             over = _over(self._arrivals, count, shares(self._noise, slow[:, :, None], self._ladder))
             rows = np.moveaxis(np.concatenate([count[..., None], over[..., BUDGET_EDGE, None], over], axis=2), 2, 1)
         else:

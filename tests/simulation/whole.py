@@ -42,14 +42,16 @@ class Whole:
         self.status, self.now, self.tick, self.carrying = Status(), START, 0, 0
         self.names = [f"mem-{i}" for i in range(PODS)]
         self.leases: dict[str, FlagLease] = {}
+        self.asked = False
         self.budgets = plain.spec.rollout.wire_budgets().revision
-        self.stable = ""
+        self.stable = self.past_flags = ""
         self.counts: dict[tuple[str, str], Counters] = {}
         self.ring: list[tuple[int, dict[tuple[str, str], Counters]]] = []
         self.canary_bad = self.decisions = 0
         self._decide()
         assert self.status.stable is not None
         self.stable = self.status.stable.revision
+        self.past_flags = self.stable
         self.counts = {(name, self.stable): past.totals[i] for i, name in enumerate(self.names)}
         self.stack = flagged
         self._decide()
@@ -102,7 +104,7 @@ class Whole:
     def _decide(self) -> Decision:
         decision = decide(self.stack, self.status, self._seen(), self.now)
         self.decisions += 1
-        self.status, self.leases = decision.status, dict(decision.pod_flags)
+        self.status, self.leases, self.asked = decision.status, dict(decision.pod_flags), decision.history
         self.stable = decision.status.stable.revision if decision.status.stable else ""
         return decision
 
@@ -114,7 +116,7 @@ class Whole:
         while self.tick < end:
             upto = min(end, (self.tick // MARK + 1) * MARK)
             self._serve(upto, carrying)
-            if upto % MARK == 0:
+            if upto % MARK == 0 and self.traffic.ladder:
                 self.ring = [*self.ring, (self.tick, dict(self.counts))][-RING_LENGTH:]
 
     def _serve(self, upto: int, carrying: list[bool]) -> None:
@@ -131,7 +133,6 @@ class Whole:
         return lease.revision if lease else self.stable
 
     def _seen(self) -> Observations:
-        calibrating = self.status.rollout is not None and self.status.rollout.state is RolloutState.CALIBRATING
         return Observations(
             tuple(
                 PodSeen(
@@ -141,14 +142,13 @@ class Whole:
                     ready=True,
                     node=name,
                     lease=self.leases.get(name),
-                    evidence=self._report(pod, name, history=calibrating),
+                    evidence=self._report(pod, name, history=self.asked),
                 )
                 for pod, name in enumerate(self.names)
             )
         )
 
     def _report(self, pod: int, name: str, *, history: bool) -> EvidenceReport:
-        fresh = history and self.tick == 0
         return EvidenceReport.model_construct(
             pod=name,
             uid=f"uid-{name}",
@@ -158,15 +158,23 @@ class Whole:
             budgets=self.budgets,
             counters=self._counters(name, self.counts),
             ring=self._ring(pod, name) if history else (),
-            long_ring=self.past.snapshots(pod, self.stable, self.budgets, long=True) if fresh else (),
+            long_ring=self._past(pod, long=True) if history else (),
         )
 
     def _ring(self, pod: int, name: str) -> tuple[Snapshot, ...]:
-        if self.tick == 0:
-            return self.past.snapshots(pod, self.stable, self.budgets)
+        if not self.ring:
+            return self._past(pod)
         return tuple(
             Snapshot.model_construct(age_seconds=(self.tick - tick) * TICK, counters=self._counters(name, counts))
             for tick, counts in self.ring
+        )
+
+    def _past(self, pod: int, *, long: bool = False) -> tuple[Snapshot, ...]:
+        """What the pod remembers of the time before the flip, as old as it is by now."""
+        passed = self.tick * TICK
+        return tuple(
+            Snapshot.model_construct(age_seconds=s.age_seconds + passed, counters=s.counters)
+            for s in self.past.snapshots(pod, self.past_flags, self.budgets, long=long)
         )
 
     def _counters(self, name: str, counts: Mapping[tuple[str, str], Counters]) -> tuple[RevisionCounters, ...]:
