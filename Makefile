@@ -10,7 +10,8 @@ SOURCES := operator/src runtime/src tests
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help install generate demo demo-interference test check format bench audit lock clean cluster-build cluster-up cluster-down cluster-status
+.PHONY: help install generate demo demo-interference test check format simulate bench audit lock clean \
+  cluster-build cluster-up cluster-down cluster-status
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +72,9 @@ check: $(READY) ## Format, lint, types, layers, secrets
 format: $(READY) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+simulate: $(READY) ## Simulate the verdict and write docs/simulation.* and its tables (minutes; QUICK=1: about one, writes nothing)
+	@PYTHONPATH=tests $(BIN)/python -m simulation
 
 bench: $(READY) ## Measure the speed bars in one run and write bench.json
 	$(BIN)/python tests/load/bench.py --report bench.json

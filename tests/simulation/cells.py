@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from memorystack_operator.api.spec import MemoryStack
 from simulation import rivals
 from simulation.course import Course, Story, prior_of
 from simulation.noise import NOISES, Noise
 from simulation.stacks import FLAG, THREE_FLAGS, stack
 from simulation.traffic import NO_EFFECT, Effect, Traffic
 from simulation.whole import Whole
+
+from memorystack_operator.api.spec import MemoryStack
 
 __all__ = ["Cell", "Summary", "play", "quantile", "summary"]
 
@@ -139,4 +140,3 @@ def summary(stories: Sequence[Story]) -> Summary:
 def _stack(analysis: tuple[tuple[str, str], ...], flags: str = "") -> MemoryStack:
     features = {"": None, "one": FLAG, "three": THREE_FLAGS}[flags]
     return stack("sim", features, **dict(analysis))
-

@@ -11,6 +11,9 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Final
 
+from simulation.noise import PODS
+from simulation.traffic import BUDGET_MS, TICK, Past, Traffic
+
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.accounting import RECOVERY
 from memorystack_operator.core.calibration import Prior, calibrate
@@ -20,8 +23,6 @@ from memorystack_operator.core.limits import limits_of, switchback_level
 from memorystack_operator.core.switchback import Answer, Switchback
 from memorystack_operator.core.verdict import Case, Judged, Outcome, Verdict, judge
 from memorystack_runtime.contract import EvidenceReport
-from simulation.noise import PODS
-from simulation.traffic import BUDGET_MS, TICK, Past, Traffic
 
 __all__ = ["START", "Course", "Story", "prior_of", "reports_of"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from memorystack_operator.api.spec import MemoryStack
 from simulation.noise import PODS
+
+from memorystack_operator.api.spec import MemoryStack
 
 __all__ = ["FLAG", "THREE_FLAGS", "stack"]
 

@@ -12,6 +12,7 @@ from typing import Final
 from zlib import crc32
 
 import numpy as np
+from simulation.noise import PODS, SIGMA, Floats, Ints, Mood, Noise, depth, phi, shares
 
 from memorystack_runtime.contract import (
     LADDER_MS,
@@ -22,7 +23,6 @@ from memorystack_runtime.contract import (
     RevisionCounters,
     Snapshot,
 )
-from simulation.noise import PODS, SIGMA, Floats, Ints, Mood, Noise, depth, phi, shares
 
 __all__ = ["BUDGET_MS", "NO_EFFECT", "TICK", "Effect", "Past", "Traffic"]
 
@@ -118,7 +118,9 @@ class Traffic:
         recent = self._blocks(RING_LENGTH, RING_SECONDS, 1.0)
         every = LONG_RING_SECONDS // RING_SECONDS
         tens = recent.reshape(-1, every, *recent.shape[1:]).sum(axis=1)
-        long = np.concatenate([old, tens]).cumsum(axis=0) if blocks else np.zeros((0, *recent.shape[1:]), dtype=np.int64)
+        long = (
+            np.concatenate([old, tens]).cumsum(axis=0) if blocks else np.zeros((0, *recent.shape[1:]), dtype=np.int64)
+        )
         base = old.sum(axis=0)
         # A full ring holds sixty entries, so fifty-nine blocks lie between them.
         short = (base + recent.cumsum(axis=0))[-RING_LENGTH:]

@@ -10,6 +10,10 @@ from datetime import timedelta
 from math import ceil
 from typing import Final
 
+from simulation.course import START, Story
+from simulation.noise import PODS
+from simulation.traffic import TICK, Past, Traffic, revision
+
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core import Decision, Observations, PodSeen, Status, decide
 from memorystack_operator.core.canary import choose
@@ -24,9 +28,6 @@ from memorystack_runtime.contract import (
     RevisionCounters,
     Snapshot,
 )
-from simulation.course import START, Story
-from simulation.noise import PODS
-from simulation.traffic import TICK, Past, Traffic, revision
 
 __all__ = ["Whole"]
 
