@@ -55,7 +55,7 @@ def test_programs_when_kubebuilder_assets_is_no_folder_then_says_so(monkeypatch:
 def test_programs_when_there_is_no_go_and_no_wheel_then_every_way_out_is_named(no_go: Path) -> None:
     with pytest.raises(ClusterError) as caught:
         programs(["etcd"])
-    for word in ("there is no go on PATH", "Install Go 1.26", "KUBEBUILDER_ASSETS", "KUBECONFIG"):
+    for word in ("there is no go on PATH", "Install Go 1.26", "KUBEBUILDER_ASSETS", "kubectl and helm"):
         assert word in str(caught.value)
 
 

