@@ -85,7 +85,9 @@ class Up:
     def launch(self) -> None:
         argv = [*self.prefix, sys.executable, "-m", "memorystack_operator.cli", *self.argv()]
         with (self.folder / "out").open("ab") as out:
-            self.process = subprocess.Popen(argv, stdout=out, stderr=out, env={**os.environ, **self.environment})
+            self.process = subprocess.Popen(
+                argv, stdout=out, stderr=out, env={**os.environ, **self.environment}, process_group=0
+            )
 
     def start(self) -> None:
         self.launch()
@@ -151,6 +153,11 @@ class Up:
 
     def end(self, number: int = signal.SIGINT) -> int:
         self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def control_c(self) -> int:
+        """As a terminal sends it: to the whole group of processes."""
+        os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(60)
 
 

@@ -187,8 +187,9 @@ def test_a_missing_secret_is_named_and_mended_by_a_file(up: Up):
     assert up.end() == 0
 
 
-def test_a_request_in_flight_when_it_is_told_to_stop_is_still_answered(up: Up):
-    """What a draining pod does must be told to its client, so the gateway goes after the pods."""
+@pytest.mark.parametrize("tell", [lambda up: up.end(signal.SIGTERM), Up.control_c], ids=["SIGTERM", "Ctrl-C"])
+def test_a_request_in_flight_when_it_is_told_to_stop_is_still_answered(up: Up, tell: Callable[[Up], int]):
+    """What a draining pod does must be told to its client, so the gateway and the engines go after the pods."""
     slow = up.argv()
     up.argv = lambda: [*slow, "--embedder-latency-ms", "1500"]
     up.start()
@@ -197,8 +198,9 @@ def test_a_request_in_flight_when_it_is_told_to_stop_is_still_answered(up: Up):
         answer = pool.submit(httpx.post, f"{up.url}/v1/memories", headers=HEADERS, json=note, timeout=20)
         embedder = next(p for p in up.family() if any("dev.embedder" in part for part in p.cmdline()))
         up.wait(lambda: any(c.status == "ESTABLISHED" for c in embedder.net_connections()), "nothing is in flight")
-        assert up.end(signal.SIGTERM) == 0
+        assert tell(up) == 0
         assert answer.result(20).status_code == 201
+    assert "process_died" not in (up.folder / "out").read_text()
 
 
 def test_every_process_is_written_down_for_a_next_run_to_clean_up(up: Up):

@@ -15,6 +15,7 @@ from typing import Final, Literal
 from rich.console import Console
 from rich.live import Live
 
+from memorystack_operator.cli.news import News
 from memorystack_operator.cli.view import draw, event_text
 from memorystack_operator.core import Event
 from memorystack_operator.local.report import EventLine, read_events
@@ -77,15 +78,11 @@ class Screen:
             work.result()
 
     async def _plain(self, stack: Stack) -> None:
-        """Refused saves and pods that do not start are no events, so they are told when they change."""
-        last = ("", "")
+        news = News()
         while True:
             await asyncio.sleep(FRAME_SECONDS)
-            now = (stack.source.refusal, stack.supervisor.problem)
-            for before, text in zip(last, now, strict=True):
-                if text and text != before:
-                    self.say(text)
-            last = now
+            for text in news.of(stack.report()):
+                self.say(text)
 
 
 def _now() -> str:

@@ -90,7 +90,12 @@ class Daemon:
             self.log.replace(self.log.with_suffix(".old.log"))
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *on_leash(self._argv), env=self._env, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                *on_leash(self._argv),
+                env=self._env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,  # a terminal sends Ctrl-C to its whole group, and these end in order
             )
         self.started_at = time.time()
 

@@ -61,7 +61,10 @@ class Stage:
         argv += ["--url", f"http://127.0.0.1:{self.options.port}", "--seconds", str(LOAD_SECONDS)]
         argv += ["--api-key", DEMO_KEY, "--interim", str(self._interim), *self._load]
         with self._interim.with_suffix(".log").open("wb") as out:
-            self.traffic.append(subprocess.Popen(on_leash(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out))  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603
+                on_leash(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, process_group=0
+            )
+        self.traffic.append(process)
         return Watch(self._interim)
 
     async def end_load(self) -> None:
