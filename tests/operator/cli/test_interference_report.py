@@ -110,3 +110,12 @@ def test_what_is_no_report_does_not_hold(tmp_path: Path, content: str | None, sa
 def test_a_trial_is_told_in_one_sentence():
     assert "withdrawn 26 s after the flip (EnvironmentOverBudget), 220 s later RolledBack" in told(flooding())
     assert "never withdrawn" in told(flooding(flip_to_withdrawal_seconds=None))
+
+
+def test_the_committed_report_is_as_told_on_a_machine_that_was_not_starved():
+    """Whether it is of this very engine is asked by .ci/run, which makes a new one where it is not."""
+    committed = Path(__file__).parents[3] / "docs" / "reports" / "interference.json"
+    report = InterferenceReport.model_validate_json(committed.read_text())
+    assert problems_of(report) == []
+    assert report.outcome == "AsExpected"
+    assert not any(trial.starvation.starved for trial in report.trials)

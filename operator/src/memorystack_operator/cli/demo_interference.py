@@ -112,7 +112,7 @@ def _check(path: Path, output: Output) -> None:
         problems = [] if any(t.starvation.starved for t in report.trials) else problems_of(report)
         if report.engine != engine_hash():
             made = f"made by engine {report.engine or 'unknown'}, this is {engine_hash()}"
-            problems.append(f"{path}: {made}: run make demo-interference and keep its report")
+            problems.append(f"{path}: {made}: run make demo-interference, and cp .memorystack/interference.json {path}")
     say_whether_it_holds(path, outcome, problems, output)
 
 
