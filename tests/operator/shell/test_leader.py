@@ -11,7 +11,8 @@ import pytest
 from memorystack_operator.shell.cluster import Conflict
 from memorystack_operator.shell.leader import Leader, LeaseRecord, Times
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+START = datetime(2025, 12, 1, tzinfo=UTC)
+"""Before the time that a new Lease is counted from, so that epochs here begin with 1."""
 
 
 class Lease:
@@ -177,3 +178,16 @@ async def test_changes_of_the_turn_are_told_once_and_network_errors_end_nothing(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert told == [True, False, True]
+
+
+async def test_a_new_lease_begins_above_what_the_last_one_reached(clock: Clock):
+    """Installed again in another namespace after ten changes of leaders: pods that still run must not ignore it."""
+    reached = 0
+    for days in (400, 401):
+        lease = Lease()
+        for name in "abcdefghijk":
+            one = candidate(lease, clock, name, skew=timedelta(days=days))
+            await one.step()
+            assert one.epoch > reached
+            reached = one.epoch
+            await one.release()

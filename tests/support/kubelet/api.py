@@ -52,10 +52,12 @@ class Api:
     def __init__(self, kubeconfig: Path) -> None:
         config = yaml.safe_load(kubeconfig.read_text())
         cluster = config["clusters"][0]["cluster"]
-        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        trust = ssl.create_default_context(cadata=authority)
+        self.url = str(cluster["server"])
+        self.authority = base64.b64decode(cluster["certificate-authority-data"])
+        """PEM, that the server's certificate is trusted by."""
+        trust = ssl.create_default_context(cadata=self.authority.decode())
         self._session = aiohttp.ClientSession(
-            cluster["server"],
+            self.url,
             headers={"authorization": f"Bearer {config['users'][0]['user']['token']}"},
             connector=aiohttp.TCPConnector(ssl=trust, limit=0),
             timeout=aiohttp.ClientTimeout(total=30),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 __all__ = ["IMAGES", "UnknownImage", "command_of"]
@@ -12,8 +13,13 @@ __all__ = ["IMAGES", "UnknownImage", "command_of"]
 IMAGES: Final = {
     "memorystack-runtime": f"{shlex.quote(sys.executable)} -m memorystack_runtime.app",
     "memorystack-stub": f"{shlex.quote(sys.executable)} -m support.stub",
+    "memorystack-operator": "memorystack-operator",
 }
 """Name without registry and tag -> command."""
+PROGRAMS: Final = dict.fromkeys(["python", "python3"], sys.executable) | {
+    "memorystack-operator": str(Path(sys.executable).with_name("memorystack-operator"))
+}
+"""Those of this environment, whatever PATH says."""
 
 
 class UnknownImage(Exception):  # noqa: N818 -- what a kubelet calls ErrImagePull
@@ -21,14 +27,14 @@ class UnknownImage(Exception):  # noqa: N818 -- what a kubelet calls ErrImagePul
 
 
 def command_of(container: Mapping[str, Any], images: Mapping[str, str] = IMAGES) -> list[str]:
-    """The image's own command unless the container brings one; `python` is this one. Raises UnknownImage."""
+    """The image's own command unless the container brings one, of this environment's programs. Raises UnknownImage."""
     image = str(container["image"])
     known: Sequence[str] | None = _entrypoint(image, images)
     if known is None:
         raise UnknownImage(f'failed to pull image "{image}": there is no such image here')
     command = list(container.get("command") or known)
-    if command[0] in {"python", "python3"}:
-        command[0] = sys.executable
+    if command[0] in PROGRAMS:
+        command[0] = PROGRAMS[command[0]]
     return command + list(container.get("args") or [])
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import aiohttp
 import structlog
+from support.kubelet.account import account_access
 from support.kubelet.api import Api, ApiError, Object
 from support.kubelet.images import UnknownImage, command_of
 from support.kubelet.probes import Health, Probe, Question, probes_of
@@ -28,6 +29,8 @@ from memorystack_operator.local.pods import Identity, environment_of, pod_templa
 __all__ = ["PodLife"]
 
 TICK_SECONDS: Final = 0.1
+ADDRESS: Final = ("MEMORYSTACK_HOST", "MEMORYSTACK_OPERATOR_RUN_HEALTH_HOST")
+"""Variables that tell our programs where to listen: all pods share one network here."""
 RESYNC_SECONDS: Final = 60.0
 """A ConfigMap alone arrives only then; any change of the pod brings it at once, as measured on a real kubelet."""
 AGAIN_SECONDS: Final = 1.0
@@ -118,7 +121,7 @@ class PodLife:
             (self._folder / volume).mkdir(parents=True, exist_ok=True)
         self._write(sources)
         container = spec["containers"][0]
-        own = {"MEMORYSTACK_HOST": self.address}
+        own = dict.fromkeys(ADDRESS, self.address) | await account_access(self._api, self.pod, self._folder)
         env = {**environment_of(template, self._who, sources.secrets), **own}
         daemon = Daemon(self._who.name, command_of(container), self._folder / "log", env)
         await self._tell(PodState("Waiting", "ContainerCreating"))

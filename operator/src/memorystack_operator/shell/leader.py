@@ -22,6 +22,7 @@ __all__ = ["Leader", "LeaseRecord", "LeaseStore", "Times"]
 
 _log = structlog.get_logger(__name__)
 NOBODY: Final = ""
+COUNTED_FROM: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class Leader:
         found = await self._store.read()
         now = self._now()
         if found is None:
-            await self._take(LeaseRecord(self.identity, 1, now, now), began)
+            await self._take(LeaseRecord(self.identity, _first_epoch(now), now, now), began)
         elif found.holder == self.identity:
             await self._take(found, began)
         elif self._over(found):
@@ -155,3 +156,12 @@ class Leader:
         seconds = max(1, round(self._times.duration))
         self._mine = await self._store.write(replace(record, renewed=self._now(), seconds=seconds))
         self._renewed_at = began
+
+
+def _first_epoch(now: datetime) -> int:
+    """Seconds since 2026, of a new Lease. Pods ignore a lower epoch than one they have seen, and they outlive a Lease.
+
+    An operator that is installed again in another namespace begins a Lease of its own: counted from 1, every flag that it
+    lends would be taken for an old leader's. The API's field holds 68 years of seconds.
+    """
+    return 1 + max(0, int((now - COUNTED_FROM).total_seconds()))
