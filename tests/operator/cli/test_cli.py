@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree
 
 import click
 import pytest
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from memorystack_operator.cli import VERBS, main
 from memorystack_operator.cli.doors import folder_of
+from memorystack_operator.cli.picture import picture
 from memorystack_operator.cli.screen import Screen
 from memorystack_operator.cli.story.check import check_report, verdict_on
 from memorystack_operator.cli.story.report import ChangeReport, DemoReport, Seconds, Starvation, change_report
@@ -170,6 +173,13 @@ def test_a_refused_save_and_a_problem_are_shown():
     text = shown(sample(refusal="spec.replicas: is missing", problem="no pod", status=Status(), questions=()))
     assert "spec.replicas" in text
     assert "no pod" in text
+
+
+def test_the_picture_of_the_live_view_is_well_formed_and_fetches_nothing():
+    text = picture(sample(), [])
+    words = " ".join("".join(ElementTree.fromstring(text).itertext()).split())
+    assert "parallelIngest" in words
+    assert not re.search(r"url\((?!#)|href|@import|@font-face", text)
 
 
 @pytest.mark.parametrize(("output", "part"), [("plain", "RolledBack"), ("json", '"reason":"RolledBack"')])

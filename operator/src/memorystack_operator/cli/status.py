@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from memorystack_operator.cli.doors import json_option, said_plainly
+from memorystack_operator.cli.picture import picture
 from memorystack_operator.cli.target import target_options
 from memorystack_operator.cli.view import draw
 from memorystack_operator.local.actions import running_or_raise
@@ -22,7 +23,7 @@ from memorystack_operator.local.state import StateFolder
 if TYPE_CHECKING:
     from memorystack_operator.cli.on_cluster import ClusterStack
 
-__all__ = ["EVENTS_SHOWN", "picture", "status"]
+__all__ = ["EVENTS_SHOWN", "status"]
 
 EVENTS_SHOWN: Final = 6
 FRAME_SECONDS: Final = 0.5
@@ -62,14 +63,6 @@ def status(target: StateFolder | ClusterStack, watch: bool, svg: Path | None, ou
         while True:
             live.update(draw(*_seen(target)), refresh=True)
             time.sleep(FRAME_SECONDS)
-
-
-def picture(report: Report, events: list[EventLine]) -> str:
-    """The view as SVG, as a terminal of 118 columns would show it."""
-    with Path("/dev/null").open("w") as nowhere:
-        console = Console(record=True, width=118, file=nowhere, force_terminal=True, highlight=False)
-        console.print(draw(report, events))
-        return console.export_svg(title=f"memorystack status: {report.name}")
 
 
 def _seen(target: StateFolder | ClusterStack) -> tuple[Report, list[EventLine]]:

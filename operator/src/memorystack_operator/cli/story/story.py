@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from memorystack_operator.api.status import RolloutRecord
-from memorystack_operator.cli.status import EVENTS_SHOWN, picture
+from memorystack_operator.cli.picture import picture
+from memorystack_operator.cli.status import EVENTS_SHOWN
 from memorystack_operator.cli.story.check import EXPECTED
 from memorystack_operator.cli.story.report import ChangeReport, Starvation, change_report
 from memorystack_operator.cli.story.stages import Figures, edit, gather_history, until_ready
@@ -52,7 +53,11 @@ class Story:
         self.before = await gather_history(stack, self._say)
         await self._change(stack, watch, "parallelIngest", "(b) parallelIngest: {concurrency: 4} is saved to the file")
         await self._change(
-            stack, watch, "httpPool", "(c) httpPool: {enabled: true, connections: 1} is saved to the file"
+            stack,
+            watch,
+            "httpPool",
+            "(c) httpPool: {enabled: true, connections: 1} is saved to the file; its yardstick is what the pods serve since "
+            "the promotion (half a minute to a minute)",
         )
 
     async def _change(self, stack: Stack, watch: Watch, name: str, text: str) -> None:
