@@ -1,0 +1,248 @@
+"""The operator as a process under a ServiceAccount of its own, and a stack as people handle it: for tests on a real API server.
+
+How to use it:
+
+    with Operator(control_plane, namespace, tmp_path) as operator:
+        stack = Stack(control_plane, namespace)
+        stack.apply(features={"httpPool": {"enabled": True}})
+        stack.wait(lambda s: s.phase == "Idle")
+
+Knows: the command line, the API and a stub's behaviour. Must not know: how the operator works inside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psutil
+import pytest
+import yaml
+from support.cluster import ControlPlane
+from support.up import free_port
+
+__all__ = ["Operator", "Stack", "grant"]
+
+PATIENCE_SECONDS = 60.0
+RULES: Sequence[Mapping[str, object]] = (
+    {"apiGroups": ["memorystack.dev"], "resources": ["memorystacks"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": ["memorystack.dev"], "resources": ["memorystacks/status"], "verbs": ["patch"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "patch"]},
+    {
+        "apiGroups": [""],
+        "resources": ["services", "serviceaccounts", "configmaps"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
+    {
+        "apiGroups": ["apps"],
+        "resources": ["deployments", "statefulsets"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
+    {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"]},
+    {
+        "apiGroups": ["policy", "autoscaling", "networking.k8s.io"],
+        "resources": ["poddisruptionbudgets", "horizontalpodautoscalers", "networkpolicies"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "get", "patch"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"]},
+)
+
+
+def grant(plane: ControlPlane, namespace: str, account: str, *, cluster_wide: bool = False) -> Path:
+    """What the operator may do, and nothing else; a kubeconfig of the account that may."""
+    path = plane.service_account(namespace, account)
+    scope = "Cluster" if cluster_wide else ""
+    where = {} if cluster_wide else {"namespace": namespace}
+    api = "rbac.authorization.k8s.io"
+    plane.apply(
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": f"{scope}Role",
+            "metadata": {"name": account, **where},
+            "rules": list(RULES),
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": f"{scope}RoleBinding",
+            "metadata": {"name": account, **where},
+            "roleRef": {"apiGroup": api, "kind": f"{scope}Role", "name": account},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        },
+    )
+    return path
+
+
+class Operator:
+    """One process; it ends with the block, whatever happened to it."""
+
+    def __init__(
+        self, kubeconfig: Path, namespace: str, folder: Path, *options: str, cluster_wide: bool = False
+    ) -> None:
+        self.kubeconfig = kubeconfig
+        self.namespace = namespace
+        self.log = folder / f"operator-{free_port()}.log"
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._options = [*options, *([] if cluster_wide else ["--namespace", namespace])]
+
+    def start(self) -> Self:
+        argv = [sys.executable, "-c", "from memorystack_operator.cli.run import main; main()", "run"]
+        argv += ["--kubeconfig", str(self.kubeconfig), "--health-host", "127.0.0.1", "--health-port", str(self.port)]
+        argv += ["--lease-namespace", self.namespace, *self._options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=dict(os.environ))
+        return self
+
+    def wait_ready(self) -> Self:
+        self.until(lambda: self.asked("/readyz") == 200, "the operator does not become ready")
+        return self
+
+    def asked(self, path: str) -> int:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2, trust_env=False).status_code
+        except httpx.HTTPError:
+            return 0
+
+    def metric(self, line: str) -> float:
+        """The value of one series, as `leader_election_master_status{name="memorystack-operator"}`; 0 where it is none."""
+        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5, trust_env=False).text
+        return next((float(row.rsplit(" ", 1)[1]) for row in text.splitlines() if row.startswith(line + " ")), 0.0)
+
+    @property
+    def leads(self) -> bool:
+        return self.metric('leader_election_master_status{name="memorystack-operator"}') == 1
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Its log lines of that event."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("event") == event]
+
+    def send(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def end(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
+        self.send(number)
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def usage(self) -> tuple[float, float]:
+        """CPU seconds so far, and resident megabytes."""
+        assert self.process is not None
+        found = psutil.Process(self.process.pid)
+        times = found.cpu_times()
+        return times.user + times.system, found.memory_info().rss / 1e6
+
+    def until(self, holds: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+        end = time.monotonic() + seconds
+        while not holds():
+            dead = self.process is not None and self.process.poll() is not None
+            if dead or time.monotonic() > end:
+                pytest.fail(f"{what}; the operator {'died' if dead else 'said'}: {self.log.read_text()[-3000:]}")
+            time.sleep(0.05)
+
+    def __enter__(self) -> Self:
+        return self.start().wait_ready()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process and self.process.poll() is None:
+            self.send(signal.SIGCONT)  # a stopped process takes no SIGTERM
+            try:
+                self.end()
+            except subprocess.TimeoutExpired:
+                self.end(signal.SIGKILL)
+
+
+class Stack:
+    """A MemoryStack of stub pods."""
+
+    def __init__(self, plane: ControlPlane, namespace: str, name: str = "mem", **spec: Any) -> None:
+        self.plane = plane
+        self.namespace = namespace
+        self.name = name
+        rules = [
+            {"when": {"httpPool": {"enabled": True}}, "p95Ms": 600},  # bad
+            {"when": {"parallelIngest": {"concurrency": 4}}, "p95Ms": 60},  # good
+        ]
+        self.spec: dict[str, Any] = {
+            "replicas": 3,
+            "image": "memorystack-stub:1",
+            "qdrant": {"url": "http://qdrant:6333"},
+            "embedder": {"url": "http://embedder/v1", "model": "m", "dimensions": 64},
+            "auth": {"disabled": True},
+            "rollout": {
+                "budgets": [{"operation": "recall", "p95": "250ms"}],
+                "steps": [{"weight": 34, "minDuration": "2s"}],
+                "analysis": {"interval": "1s"},
+            },
+            "template": {"env": [{"name": "STUB_BEHAVIOUR", "value": json.dumps({"rules": rules})}]},
+            **spec,
+        }
+
+    def manifest(self, **spec: Any) -> dict[str, Any]:
+        self.spec = {**self.spec, **spec}
+        meta = {"name": self.name, "namespace": self.namespace}
+        return {"apiVersion": "memorystack.dev/v1alpha1", "kind": "MemoryStack", "metadata": meta, "spec": self.spec}
+
+    def apply(self, *flags: str, **spec: Any) -> None:
+        self.plane.kubectl("apply", *flags, "-f", "-", stdin=yaml.safe_dump(self.manifest(**spec)))
+
+    def patch(self, **spec: Any) -> None:
+        """As somebody who is not git; also of a field that the CRD knows."""
+        self.plane.kubectl(
+            "-n", self.namespace, "patch", "mstack", self.name, "--type=merge", "-p", json.dumps({"spec": spec})
+        )
+
+    def get(self) -> dict[str, Any]:
+        return self.plane.get("memorystack", self.name, "-n", self.namespace)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.get().get("status", {})
+
+    @property
+    def phase(self) -> str:
+        return str(self.status.get("phase", ""))
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        return next((c for c in self.status.get("conditions", ()) if c["type"] == kind), {})
+
+    def pods(self) -> list[dict[str, Any]]:
+        found = self.plane.get("pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={self.name}")
+        return list(found["items"])
+
+    def leased(self) -> list[str]:
+        """Names of the pods that hold the flags annotation."""
+        return [p["metadata"]["name"] for p in self.pods() if "memorystack.dev/flags" in notes(p)]
+
+    def events(self) -> list[str]:
+        """Reasons, oldest first; one that stands there n times is there n times."""
+        found = self.plane.get("events.events.k8s.io", "-n", self.namespace)["items"]
+        mine = [e for e in found if e["regarding"]["kind"] == "MemoryStack" and e["regarding"]["name"] == self.name]
+        ordered = sorted(mine, key=lambda e: e["eventTime"])
+        return [e["reason"] for e in ordered for _ in range((e.get("series") or {}).get("count", 1))]
+
+    def wait(self, holds: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+        end = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > end:
+                pytest.fail(f"{what}: {yaml.safe_dump(self.status)[-4000:]} {self.events()}")
+            time.sleep(0.1)
+
+    def wait_idle(self) -> None:
+        self.wait(lambda: self.phase == "Idle", "the stack does not become idle")
+
+
+def notes(pod: Mapping[str, Any]) -> Mapping[str, str]:
+    """Its annotations."""
+    found: Mapping[str, str] = pod["metadata"].get("annotations") or {}
+    return found
