@@ -3,9 +3,9 @@
 How to use it:
 
     with Operator(control_plane, namespace, tmp_path) as operator:
-        stack = Stack(control_plane, namespace)
-        stack.apply(features={"httpPool": {"enabled": True}})
-        stack.wait(lambda s: s.phase == "Idle")
+        stack = Stack(control_plane, api, namespace, "mem")
+        stack.apply(features=BAD)
+        stack.wait_for("Rejected")
 
 Knows: the command line, the API and a stub's behaviour. Must not know: how the operator works inside.
 """
@@ -27,11 +27,17 @@ import psutil
 import pytest
 import yaml
 from support.cluster import ControlPlane
+from support.traffic import Traffic
 from support.up import free_port
 
-__all__ = ["Operator", "Stack", "grant"]
+__all__ = ["BAD", "GOOD", "Operator", "Stack", "grant", "notes", "serve_the_kind"]
 
 PATIENCE_SECONDS = 60.0
+GOOD: Mapping[str, Any] = {"parallelIngest": {"concurrency": 4}}
+BAD: Mapping[str, Any] = {"httpPool": {"enabled": True}}
+RULES_OF_STUBS = ({"when": BAD, "p95Ms": 600}, {"when": GOOD, "p95Ms": 60})
+"""Milliseconds; without either 150, and the budget is 250."""
+CRDS = Path(__file__).parents[2] / "crds"
 RULES: Sequence[Mapping[str, object]] = (
     {"apiGroups": ["memorystack.dev"], "resources": ["memorystacks"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": ["memorystack.dev"], "resources": ["memorystacks/status"], "verbs": ["patch"]},
@@ -55,6 +61,12 @@ RULES: Sequence[Mapping[str, object]] = (
     {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "get", "patch"]},
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"]},
 )
+
+
+def serve_the_kind(plane: ControlPlane) -> None:
+    """As often as one likes, also by several test workers at once."""
+    plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
+    plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
 
 
 def grant(plane: ControlPlane, namespace: str, account: str, *, cluster_wide: bool = False) -> Path:
@@ -163,16 +175,15 @@ class Operator:
 
 
 class Stack:
-    """A MemoryStack of stub pods."""
+    """A MemoryStack of stub pods, handled as people do it: with kubectl; and looked at through the API."""
 
-    def __init__(self, plane: ControlPlane, namespace: str, name: str = "mem", **spec: Any) -> None:
+    def __init__(self, plane: ControlPlane, api: httpx.Client, namespace: str, name: str, **spec: Any) -> None:
         self.plane = plane
         self.namespace = namespace
         self.name = name
-        rules = [
-            {"when": {"httpPool": {"enabled": True}}, "p95Ms": 600},  # bad
-            {"when": {"parallelIngest": {"concurrency": 4}}, "p95Ms": 60},  # good
-        ]
+        self.selector = f"app.kubernetes.io/instance={name}"
+        self._api = api
+        self.path = f"/apis/memorystack.dev/v1alpha1/namespaces/{namespace}/memorystacks/{name}"
         self.spec: dict[str, Any] = {
             "replicas": 3,
             "image": "memorystack-stub:1",
@@ -184,65 +195,127 @@ class Stack:
                 "steps": [{"weight": 34, "minDuration": "2s"}],
                 "analysis": {"interval": "1s"},
             },
-            "template": {"env": [{"name": "STUB_BEHAVIOUR", "value": json.dumps({"rules": rules})}]},
+            "template": {"env": [{"name": "STUB_BEHAVIOUR", "value": json.dumps({"rules": RULES_OF_STUBS})}]},
             **spec,
         }
 
     def manifest(self, **spec: Any) -> dict[str, Any]:
+        """With these fields of the spec from now on."""
         self.spec = {**self.spec, **spec}
         meta = {"name": self.name, "namespace": self.namespace}
         return {"apiVersion": "memorystack.dev/v1alpha1", "kind": "MemoryStack", "metadata": meta, "spec": self.spec}
 
     def apply(self, *flags: str, **spec: Any) -> None:
+        """`kubectl apply` of the file."""
         self.plane.kubectl("apply", *flags, "-f", "-", stdin=yaml.safe_dump(self.manifest(**spec)))
 
-    def patch(self, **spec: Any) -> None:
-        """As somebody who is not git; also of a field that the CRD knows."""
-        self.plane.kubectl(
-            "-n", self.namespace, "patch", "mstack", self.name, "--type=merge", "-p", json.dumps({"spec": spec})
-        )
+    def kubectl(self, *words: str) -> str:
+        """In its namespace; what was printed."""
+        return self.plane.kubectl("-n", self.namespace, *words).stdout
 
     def get(self) -> dict[str, Any]:
-        return self.plane.get("memorystack", self.name, "-n", self.namespace)
+        """The resource; empty when there is none."""
+        answer = self._api.get(self.path)
+        return {} if answer.status_code == 404 else _read(answer)
+
+    def child(self, path: str) -> dict[str, Any]:
+        """As `apis/apps/v1/deployments/mem`; the namespace is put in. Empty when there is none."""
+        root, plural, name = path.rsplit("/", 2)
+        answer = self._api.get(f"/{root}/namespaces/{self.namespace}/{plural}/{name}")
+        return {} if answer.status_code == 404 else _read(answer)
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        """The main one."""
+        return self.child(f"apis/apps/v1/deployments/{self.name}")
 
     @property
     def status(self) -> dict[str, Any]:
-        return self.get().get("status", {})
+        """Empty while there is none."""
+        found: dict[str, Any] = self.get().get("status", {})
+        return found
 
     @property
     def phase(self) -> str:
+        """The printer column."""
         return str(self.status.get("phase", ""))
 
+    @property
+    def last(self) -> dict[str, Any]:
+        """The newest line of the history."""
+        return (self.status.get("history") or [{}])[-1]
+
     def condition(self, kind: str) -> dict[str, Any]:
+        """Empty when it is not there."""
         return next((c for c in self.status.get("conditions", ()) if c["type"] == kind), {})
 
     def pods(self) -> list[dict[str, Any]]:
-        found = self.plane.get("pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={self.name}")
-        return list(found["items"])
+        """All of them."""
+        return self._list(f"/api/v1/namespaces/{self.namespace}/pods", labelSelector=self.selector)
+
+    def uids(self) -> set[str]:
+        """Of the pods."""
+        return {pod["metadata"]["uid"] for pod in self.pods()}
 
     def leased(self) -> list[str]:
         """Names of the pods that hold the flags annotation."""
         return [p["metadata"]["name"] for p in self.pods() if "memorystack.dev/flags" in notes(p)]
 
-    def events(self) -> list[str]:
-        """Reasons, oldest first; one that stands there n times is there n times."""
-        found = self.plane.get("events.events.k8s.io", "-n", self.namespace)["items"]
+    def said(self) -> list[dict[str, Any]]:
+        """Its Events, oldest first."""
+        found = self._list(f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
         mine = [e for e in found if e["regarding"]["kind"] == "MemoryStack" and e["regarding"]["name"] == self.name]
-        ordered = sorted(mine, key=lambda e: e["eventTime"])
-        return [e["reason"] for e in ordered for _ in range((e.get("series") or {}).get("count", 1))]
+        return sorted(mine, key=lambda e: e["eventTime"])
+
+    def events(self) -> list[str]:
+        """Their reasons; one that was told n times is there n times."""
+        return [e["reason"] for e in self.said() for _ in range((e.get("series") or {}).get("count", 1))]
 
     def wait(self, holds: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+        """Fails with all that is known when it does not come true."""
         end = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > end:
                 pytest.fail(f"{what}: {yaml.safe_dump(self.status)[-4000:]} {self.events()}")
             time.sleep(0.1)
 
+    def wait_for(self, *phases: str, seconds: float = PATIENCE_SECONDS) -> None:
+        """One of these."""
+        self.wait(lambda: self.phase in phases, f"the stack does not become {' or '.join(phases)}", seconds)
+
     def wait_idle(self) -> None:
-        self.wait(lambda: self.phase == "Idle", "the stack does not become idle")
+        """Nothing is under way, and the newest spec was seen."""
+        self.wait(self._is_idle, "the stack does not become idle")
+
+    def wait_ended(self, count: int, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        """The history has so many lines; the newest."""
+        self.wait(lambda: len(self.status.get("history") or ()) >= count, "no verdict", seconds)
+        return self.last
+
+    def traffic(self, rate: float = 100.0, seconds: float = 120.0) -> Traffic:
+        """Recalls to its ready pods."""
+        return Traffic(self.plane.kubeconfig, self.namespace, self.selector, rate=rate, seconds=seconds)
+
+    def delete(self) -> None:
+        """Returns at once."""
+        self._api.delete(self.path)
+
+    def _is_idle(self) -> bool:
+        found = self.get()
+        status = found["status"]
+        return bool(status.get("phase") == "Idle" and status["observedGeneration"] == found["metadata"]["generation"])
+
+    def _list(self, path: str, **query: str) -> list[dict[str, Any]]:
+        return list(_read(self._api.get(path, params=query))["items"])
 
 
 def notes(pod: Mapping[str, Any]) -> Mapping[str, str]:
     """Its annotations."""
     found: Mapping[str, str] = pod["metadata"].get("annotations") or {}
+    return found
+
+
+def _read(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.is_success, answer.text
+    found: dict[str, Any] = answer.json()
     return found

@@ -46,7 +46,10 @@ def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime
     outcome = next_move(situation)
     change = carry_out(situation, outcome)
     described = _described(situation, change.status, outcome)
-    persist = bool(change.events) or _landmarks(described) != _landmarks(status) or _overdue(described, status, now)
+    quiet = outcome.move is Move.HOLD and _quiet(described, now)
+    landed = bool(change.events) or _landmarks(described) != _landmarks(status)
+    # At rest nobody looks again for a long time: the last word must be on record.
+    persist = landed or _overdue(described, status, now) or (quiet and described != status)
     final = described.model_copy(update={"persisted_at": now}) if persist else described
     return Decision(
         status=final,
@@ -56,7 +59,7 @@ def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime
         requeue_after=_requeue(stack, final, outcome, now),
         history=_history_wanted(stack, final.rollout, now),
         persist=persist,
-        quiet=_quiet(final, now),
+        quiet=quiet,
     )
 
 

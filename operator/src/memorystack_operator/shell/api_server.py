@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final, Literal, Self
 
 import aiohttp
@@ -28,6 +29,8 @@ __all__ = ["ApiFailure", "ApiServer", "Json", "Method", "NotLeading", "Refused",
 Json = dict[str, Any]
 Method = Literal["POST", "PUT", "PATCH", "DELETE"]
 Connect = Callable[[], Awaitable[Configuration]]
+AGENT: Final = f"memorystack-operator/{version('memorystack-operator')}"
+"""The API server names the manager of fields after it, where a write names none."""
 READ_SECONDS: Final = 30.0
 WRITE_SECONDS: Final = 4.5
 """Shorter than what lies between the end of a leader's turn and the beginning of another's (15 s - 10 s)."""
@@ -107,6 +110,7 @@ class ApiServer:
         try:
             if self._client is None:
                 self._client = ApiClient(await self._connect())
+                self._client.user_agent = AGENT
             _, url, headers, sent, _ = await self._client.param_serialize(
                 call.method,
                 call.path,

@@ -1,0 +1,49 @@
+"""What the tests of an operator on a real API server share: the kind, and one operator for each module."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from support.cluster import ControlPlane
+from support.operating import Operator, Stack, grant, serve_the_kind
+
+
+@pytest.fixture(scope="session")
+def served(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane, and it serves MemoryStacks."""
+    serve_the_kind(control_plane)
+    return control_plane
+
+
+@pytest.fixture(scope="session")
+def api(served: ControlPlane) -> Iterator[httpx.Client]:
+    """As administrator."""
+    with served.api() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def home(served: ControlPlane) -> Iterator[str]:
+    """The module's namespace."""
+    with served.namespace("mem") as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def operator(served: ControlPlane, home: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """One that leads in the module's namespace, under rights of its own."""
+    account = grant(served, home, "operator")
+    with Operator(account, home, tmp_path_factory.mktemp("operator")) as one:
+        yield one
+
+
+@pytest.fixture
+def stack(served: ControlPlane, api: httpx.Client, home: str, operator: Operator) -> Iterator[Stack]:
+    """One that is not applied yet, in the operator's care; it goes with the test."""
+    del operator
+    one = Stack(served, api, home, f"mem-{uuid.uuid4().hex[:6]}")
+    yield one
+    one.delete()
