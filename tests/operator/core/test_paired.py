@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import log, pi
 
 import pytest
 from support.world import FLAG, World, burst_over_time, rollout, stack
 
+from memorystack_operator.core.pairs import Window
 from memorystack_operator.core.state import RolloutState
+from memorystack_operator.core.trial import Trial
 
 BUDGETS = [{"operation": "store", "p95": "250ms"}]
 PAIRED = {"interval": "1s", "timeout": "30m", "promotion": "Paired"}
@@ -89,19 +92,199 @@ def test_a_bad_canary_is_rolled_back_while_it_is_proved():
     assert not world.status.history[-1].proving.decided
 
 
-def test_a_sick_environment_withdraws_and_the_proof_goes_on_afterwards():
+def suspected(world: World) -> bool:
+    rollout = world.status.rollout
+    return bool(rollout and rollout.proving and rollout.proving.trying)
+
+
+def everywhere(world: World, bad: float) -> None:
+    """The environment's doing."""
+    for key in world.bad:
+        world.bad[key] = bad
+
+
+def proving_since(seconds: int = 0) -> World:
     world = undecided_world()
-    world.run(200, until=proving)
-    world.run(100, until=lambda w: w.status.rollout.proving.pairs == 2)
-    for key in world.bad:
-        world.bad[key] = 0.5
-    assert world.run(90, until=lambda w: w.phase == "Withdrawn")
-    for key in world.bad:
-        world.bad[key] = 0.02
+    assert world.run(200, until=proving)
+    world.run(seconds)
+    return world
+
+
+def test_a_sick_environment_withdraws_nothing_from_a_proof_and_is_found_to_be_the_cause():
+    """The flags go on and off by lot already, so the pairs under way are asked."""
+    world = proving_since(20)
+    everywhere(world, 0.5)
+    assert world.run(90, until=suspected)
+    assert (world.phase, world.reasons[-1]) == ("Proving", "SwitchbackStarted")
+    assert "EnvironmentOverBudget" in world.events[-1].message
+    pair = world.status.rollout.proving.pair
+    world.run(60)
+    everywhere(world, 0.02)
     assert world.run(900, until=lambda w: "Resumed" in w.reasons)
-    assert world.run(60, until=proving)
-    assert world.status.rollout.proving.pairs >= 2
-    assert world.reasons.count("ProvingStarted") == 2
+    cleared = world.status.rollout.proving
+    assert "it was the environment; the proof goes on" in world.status.message
+    assert not cleared.trying
+    assert cleared.trial.number == 1
+    assert cleared.pair > pair
+    assert not world.status.rollout.evidence["store"].findings(0.0025, 0.05).over.holds
+    assert world.status.rollout.over_since == {}
+    assert world.run(1200, until=ended)
+    assert world.status.history[-1].outcome == "Promoted"
+    assert world.status.history[-1].withdrawals == 0
+
+
+def test_while_the_environment_is_on_trial_no_second_trial_begins():
+    world = proving_since(20)
+    everywhere(world, 0.5)
+    assert world.run(90, until=suspected)
+    world.run(60)
+    assert world.reasons.count("SwitchbackStarted") == 1
+    assert "evidence of harm" in world.status.message
+
+
+def test_a_flag_that_harms_everybody_is_convicted_by_the_pairs_of_its_proof():
+    """Within the time that a switchback would take, and without a withdrawal"""
+    world = proving_since(20)
+    world.shared = 0.3
+    assert world.run(90, until=suspected)
+    assert world.run(200, until=ended)
+    record = world.status.history[-1]
+    assert (record.outcome, record.reason, record.withdrawals) == ("RolledBack", "HarmsSharedDependency", 0)
+    assert (record.switchback.number, record.switchback.better) == (1, 0)
+    assert record.switchback.log_e >= record.switchback.needed
+    world.run(2)
+    assert world.flagged == []
+
+
+def test_another_suspicion_has_the_next_number_and_so_a_stricter_level():
+    world = proving_since(20)
+    current = world.status.rollout
+    last = Trial(number=3, operation="store", pooled=True)
+    proving_now = current.proving.model_copy(update={"trial": last})
+    world.status = world.status.model_copy(update={"rollout": current.model_copy(update={"proving": proving_now})})
+    world.shared = 0.4
+    assert world.run(90, until=suspected)
+    assert world.status.rollout.proving.trial.number == 4
+    assert world.run(300, until=ended)
+    assert world.status.history[-1].switchback.needed == pytest.approx(log(2 * 16 / 0.01 * pi**2 / 6), abs=1e-3)
+
+
+def withdrawn_world(harm: float, **kwargs) -> World:
+    """Over budget on all pods half a minute after the flip, before anything is proved in pairs."""
+    world = undecided_world(**kwargs)
+    world.run(30)
+    world.shared = harm
+    assert world.run(60, until=lambda w: w.phase == "Withdrawn")
+    return world
+
+
+def test_after_a_withdrawal_the_pairs_serve_the_conviction_too():
+    world = withdrawn_world(0.3)
+    assert world.flagged == []
+    assert world.run(120, until=proving)
+    assert world.reasons[-1] == "ProvingStarted"
+    test = world.status.rollout.proving
+    assert (test.trying, test.tried_from, test.trial.pooled) == (True, 0, True)
+    assert test.rate == pytest.approx(60, abs=6)
+    assert world.run(200, until=ended)
+    record = world.status.history[-1]
+    assert (record.reason, record.withdrawals) == ("HarmsSharedDependency", 1)
+    assert "SwitchbackStarted" not in world.reasons
+
+
+def test_after_a_withdrawal_an_innocent_flag_is_cleared_or_promoted_by_the_same_pairs():
+    world = withdrawn_world(0.3)
+    world.shared = 0.0
+    assert world.run(120, until=proving)
+    assert world.run(1500, until=ended)
+    record = world.status.history[-1]
+    assert (record.outcome, record.withdrawals) == ("Promoted", 1)
+    assert record.proving.decided
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"features": {"cache": {"maxSize": 500}}}, {"bad": 0.044}, {"analysis": PLAIN}],
+    ids=["cache", "no room", "plain"],
+)
+def test_where_pairs_prove_nothing_a_withdrawn_flag_goes_through_the_switchback(fields: dict):
+    world = withdrawn_world(0.3, **fields)
+    assert world.run(400, until=lambda w: w.phase in ("Switchback", "Proving"))
+    assert world.phase == "Switchback"
+    assert world.reasons[-1] == "SwitchbackStarted"
+
+
+def noisy_between_pods(world: World, phi_rel: float = 60.0) -> None:
+    """From now on a difference between the arms says little of the flag."""
+    current = world.status.rollout
+    effect = current.evidence["store"].effect.model_copy(update={"phi_rel": phi_rel})
+    evidence = {"store": current.evidence["store"].model_copy(update={"effect": effect})}
+    world.status = world.status.model_copy(update={"rollout": current.model_copy(update={"evidence": evidence})})
+
+
+def test_a_canary_alone_over_budget_for_a_minute_is_tried_by_its_difference_from_the_others():
+    """SuspectedOverBudget: until then it keeps the chance to be convicted as plainly worse."""
+    world = proving_since(20)
+    noisy_between_pods(world)
+    world.bad["store", "canary"] = 0.25
+    assert not world.run(55, until=suspected)
+    assert world.run(60, until=suspected)
+    assert "SuspectedOverBudget" in world.events[-1].message
+    assert not world.status.rollout.proving.trial.pooled
+    assert world.run(200, until=ended)
+    assert world.status.history[-1].reason == "HarmsSharedDependency"
+
+
+def test_what_is_plainly_worse_is_convicted_at_once_even_while_the_environment_is_on_trial():
+    world = proving_since(20)
+    everywhere(world, 0.3)
+    assert world.run(90, until=suspected)
+    world.bad["store", "canary"] = 0.9
+    assert world.run(40, until=ended)
+    assert world.status.history[-1].reason == "P95OverBudget"
+
+
+def test_an_environment_that_stays_over_budget_ends_the_proof_when_time_is_out():
+    world = proving_since(20)
+    everywhere(world, 0.3)
+    assert world.run(90, until=suspected)
+    current = world.status.rollout
+    world.status = world.status.model_copy(update={"rollout": current.model_copy(update={"stage_seconds": 1790.0})})
+    assert world.run(60, until=ended)
+    record = world.status.history[-1]
+    assert record.reason == "Inconclusive"
+    assert "did not suffice in time" in record.message
+
+
+def test_a_restarted_operator_keeps_the_trial_and_drops_the_pair_under_way():
+    """R15"""
+    world = proving_since(20)
+    world.shared = 0.3
+    assert world.run(150, until=lambda w: suspected(w) and w.status.rollout.proving.trial.worse == 3)
+    world.run(60, until=lambda w: w.status.rollout.proving.second and w.status.rollout.proving.counting_since)
+    before = world.status.rollout.proving
+    world.restart_operator()
+    world.tick()
+    after = world.status.rollout.proving
+    assert (after.discarded, after.trying, after.tried_from) == (before.discarded + 1, True, before.tried_from)
+    assert after.trial == before.trial.model_copy(update={"first": Window(), "current": Window()})
+    assert world.run(200, until=ended)
+    assert world.status.history[-1].reason == "HarmsSharedDependency"
+
+
+def test_the_next_step_begins_without_the_suspicion_but_remembers_its_number():
+    steps = [{"weight": 34, "minDuration": "10s"}, {"weight": 67, "minDuration": "10s"}]
+    world = undecided_world(steps=steps)
+    assert world.run(200, until=proving)
+    world.run(20)
+    everywhere(world, 0.5)
+    assert world.run(90, until=suspected)
+    everywhere(world, 0.02)
+    assert world.run(1500, until=lambda w: w.status.rollout.step == 1)
+    burst_over_time(world)
+    assert world.run(200, until=proving)
+    test = world.status.rollout.proving
+    assert (test.number, test.trying, test.trial.number) == (1, False, 1)
 
 
 @pytest.mark.parametrize("moment", ["first", "second"])

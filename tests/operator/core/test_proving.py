@@ -13,6 +13,7 @@ from memorystack_operator.core.evidence import Read, Tally
 from memorystack_operator.core.noncentral import log_partition
 from memorystack_operator.core.proving import Proof, Proving, combined, deviation, own_gains
 from memorystack_operator.core.room import Room
+from memorystack_operator.core.trial import BETS, Answer, Trial
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HALF = Room(limit=0.0256, hours=6.0, requests=2_000_000)
@@ -180,10 +181,62 @@ def test_while_the_world_is_not_fit_nothing_moves():
     assert (again.pair, again.waiting) == (1, False)
 
 
-def test_after_an_interruption_the_step_goes_on_with_another_pair():
-    test = fresh().model_copy(update={"waiting": True, "second": True, "pairs": 4})
-    again = test.again(START + timedelta(minutes=5), 7)
-    assert (again.pair, again.epoch, again.waiting, again.second, again.pairs) == (1, 7, False, False, 4)
+def tried(test: Proving, pairs: int, *, harm: int = 40, of: Trial | None = None) -> Proving:
+    """Whole pairs in which the canary has `harm` bad requests more with the flags on; `of` begins in the first window."""
+    now = test.last_read
+    while test.pairs < pairs:
+        now += test.due(now) or timedelta(seconds=0.5)
+        test = test.after(read(5 + harm * test.on, 15), now, fit=True, in_place=True, epoch=1)
+        if of and test.trial is None and test.counting_since:
+            test = test.suspecting(of)
+    return test
+
+
+def trial(**fields) -> Trial:
+    return Trial(**{"number": 1, "operation": "store", "pooled": True, **fields})
+
+
+def test_a_trial_bets_on_the_pairs_after_the_one_in_which_it_began():
+    """Of the pair under way the order, and perhaps half of the counts, are known."""
+    for pairs, bet in ((1, 0), (2, 1), (12, 11)):
+        test = tried(fresh(), pairs, of=trial())
+        assert test.pairs == pairs
+        assert (test.trial.worse, test.trial.better, test.trial.tied) == (bet, 0, 0)
+
+
+def test_the_trial_and_the_keys_bet_on_each_pair_once_and_leave_each_other_alone():
+    alone, both = tried(fresh(), 9), tried(fresh(trial=trial(), trying=True), 9)
+    assert both.proofs == alone.proofs
+    assert both.trial.worse == 9
+    assert both.trial.log_e == pytest.approx(log(sum((1 + bet) ** 9 for bet in BETS) / 3))
+
+
+def test_without_suspicion_the_trial_stands_still():
+    over = fresh(trial=trial(worse=3, wealth=(1.0, 2.0, 3.0)))
+    assert tried(over, 5).trial == over.trial
+    held = tried(fresh(trial=trial(), trying=True), 4)
+    assert tried(held.unsuspecting(), 8).trial == held.trial
+
+
+@pytest.mark.parametrize(("pooled", "answer"), [(True, Answer.CLEARED), (False, Answer.HARMS)])
+def test_a_canary_alone_over_budget_is_tried_by_its_difference_from_the_others(pooled: bool, answer: Answer):
+    """The others get better by as much as the canary gets worse: no harm to both, and harm of its own."""
+    test, now = fresh(trial=trial(pooled=pooled), trying=True), START
+    while test.pairs < 12:
+        now += test.due(now) or timedelta(seconds=0.5)
+        counted = read(20, 10) if test.on else read(10, 30)
+        test = test.after(counted, now, fit=True, in_place=True, epoch=1)
+    assert test.trial.answer(0.003) is answer
+
+
+def test_a_dropped_pair_is_not_bet_on_by_the_trial():
+    test, now = fresh(trial=trial(), trying=True), START
+    while not (test.second and test.counting_since):
+        now += test.due(now) or timedelta(seconds=0.5)
+        test = test.after(read(50, 50), now, fit=True, in_place=True, epoch=1)
+    assert test.trial.first.pooled.bad > 0
+    late = test.after(read(50, 50), now + timedelta(seconds=30), fit=True, in_place=True, epoch=1)
+    assert late.trial == trial()
 
 
 def test_json_gives_the_same_state():
@@ -191,9 +244,11 @@ def test_json_gives_the_same_state():
     for _ in range(40):
         now += test.due(now) or timedelta(seconds=0.5)
         test = test.after(read(2, 5), now, fit=True, in_place=True, epoch=1)
+    test = tried(test.suspecting(trial(number=2)), 16)
     text = test.model_dump_json(by_alias=True)
     assert Proving.model_validate_json(text) == test
-    assert len(text) < 1200
+    assert test.trial.worse > 3
+    assert len(text) < 1900
 
 
 def played(chance: random.Random, own: float, shared: float, seconds: int) -> bool:

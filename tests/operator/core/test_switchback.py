@@ -10,7 +10,9 @@ from math import exp, log
 import pytest
 
 from memorystack_operator.core.evidence import Read, Tally
-from memorystack_operator.core.switchback import Answer, Switchback, level_of, pair_plan
+from memorystack_operator.core.pairs import pair_plan
+from memorystack_operator.core.switchback import Answer, Switchback
+from memorystack_operator.core.trial import level_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -18,16 +18,15 @@ from memorystack_operator.core.observe import PodSeen
 from memorystack_operator.core.proving import Proving
 from memorystack_operator.core.qualifying import rooms_wanted
 from memorystack_operator.core.situation import Situation
-from memorystack_operator.core.state import Recovery, RolloutState, RolloutStatus
+from memorystack_operator.core.state import RECOVERY, Recovery, RolloutState, RolloutStatus
 from memorystack_operator.core.switchback import Switchback
 from memorystack_runtime.contract import Operation
 
-__all__ = ["RECOVERY", "account", "baselines_now", "readable"]
+__all__ = ["account", "baselines_now", "readable"]
 
 LONGEST_TICK: Final = timedelta(seconds=10)
 """A longer gap was a restart or a jump of the clock: it is not counted as time in which anything was proved."""
 TRAFFIC_MEMORY: Final = timedelta(seconds=10)
-RECOVERY: Final = timedelta(seconds=60)
 
 
 def account(situation: Situation) -> RolloutStatus:

@@ -13,8 +13,8 @@ from memorystack_operator.core.evidence import Value
 from memorystack_operator.core.late_reasons import LATE_HEADLINES, why_late
 from memorystack_operator.core.limits import budget_text
 from memorystack_operator.core.reasons import HEADLINES, Told, odds, why
-from memorystack_operator.core.records import counts_of, proving_of, result_of
-from memorystack_operator.core.state import RolloutStatus, Status
+from memorystack_operator.core.records import counts_of, proving_of, trial_of
+from memorystack_operator.core.state import RolloutState, RolloutStatus, Status
 
 __all__ = ["Explanation", "Judged", "explain"]
 
@@ -72,6 +72,7 @@ def explain(name: str, spec: Spec, status: Status, stage: str = "") -> Explanati
 
 
 def _under_way(spec: Spec, rollout: RolloutStatus) -> Told:
+    acquitted = rollout.state is RolloutState.PROVING and rollout.proving is not None and not rollout.proving.trying
     return Told(
         spec=spec,
         stage=rollout.stage,
@@ -80,7 +81,7 @@ def _under_way(spec: Spec, rollout: RolloutStatus) -> Told:
         reason=str(rollout.state),
         message=rollout.message,
         judged=counts_of(rollout, spec),
-        switchback=result_of(rollout.switchback, spec) if rollout.switchback else None,
+        switchback=None if acquitted else trial_of(rollout, spec),
         proving=proving_of(rollout, spec),
         withdrawals=rollout.withdrawals,
         flipped_at=rollout.flipped_at,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from memorystack_operator.api.durations import format_duration
 from memorystack_operator.api.spec import Spec
-from memorystack_operator.core.switchback import level_of
+from memorystack_operator.core.trial import level_of
 
 __all__ = ["budget_text", "limits_of", "switchback_level"]
 

@@ -5,6 +5,15 @@ the same time (key 1, its own harm), nor against itself a moment ago (key 2, har
 be smaller than the room that the stack's past leaves below its budget (verdict.md 10). It assumes that the flag's effect
 on shared parts ends with the request: a harm that outlasts the windows without the flag cannot be seen here.
 
+Under bursts even a healthy stack looks over its budget now and then. Plain must then take the flag back and ask a
+switchback; here the flag already goes on and off by lot, so being over on both arms takes nothing back: from the next
+pair on a trial bets against the flag, on the same windows as the keys and with a stake of its own. That is sound: the
+order of a pair is drawn without looking, both look at a pair only when it is whole, and each of them bets on it once, so
+each keeps its own error bound; the trial counts as one of the rollout's switchbacks and has the level of its number. It
+is no less careful either: a withdrawn flag, too, is on half of the time while a switchback asks, and the trial begins a
+minute of waiting sooner. Where the canary alone is over for a minute the trial compares its difference from the others,
+and what is plainly worse is convicted at once, as ever.
+
 Knows: counts of pairs and bets on them. Must not know: pods, leases, or what follows from the outcome.
 """
 
@@ -20,7 +29,7 @@ from memorystack_operator.core.evidence import Finding, Read, Tally, Value
 from memorystack_operator.core.noncentral import log_partition
 from memorystack_operator.core.pairs import SHORT, Lengths, Mark, Pairs
 from memorystack_operator.core.room import Room
-from memorystack_operator.core.switchback import staked
+from memorystack_operator.core.trial import Trial, staked
 from memorystack_runtime.contract import Operation
 
 __all__ = ["GUESSES", "Proof", "Proving", "combined", "deviation", "own_gains"]
@@ -110,6 +119,12 @@ class Proving(Pairs):
     proofs: dict[Operation, Proof]
     pairs: int = 0
     """Whole ones."""
+    trial: Trial | None = None
+    """Of the flag as the cause of a slow stack: the one under way, or the last."""
+    trying: bool = False
+    """The trial is under way."""
+    tried_from: int = 0
+    """First pair that the trial bets on: it must not begin with one of which something is known."""
 
     def after(self, reads: Mapping[Operation, Read], now: datetime, *, fit: bool, in_place: bool, epoch: int) -> Self:
         """After one reading of all operations, whose counts are those since the reading before; see `Pairs.moved`."""
@@ -117,6 +132,9 @@ class Proving(Pairs):
         moved, mark = self.moved(now, fit=fit, in_place=in_place, epoch=epoch)
         if mark is Mark.IDLE:
             return moved
+        if self.trial and self.trying and self.pair >= self.tried_from:
+            heard = self.trial.heard(reads[self.trial.operation], mark, first_on=plan.first_on)
+            moved = moved.model_copy(update={"trial": heard})
         if mark is Mark.DROPPED:
             return moved._with({name: proof.cleared() for name, proof in self.proofs.items()})
         proofs = {name: proof.counted(reads[name], on=on) for name, proof in self.proofs.items()}
@@ -126,10 +144,13 @@ class Proving(Pairs):
             proofs = {name: proof.paired(first_on=plan.first_on) for name, proof in proofs.items()}
         return moved._with(proofs, self.pairs + (mark is Mark.PAIRED))
 
-    def again(self, now: datetime, epoch: int) -> Self:
-        """The step goes on after an interruption: what was bet is kept, the pair under way is not."""
-        fresh = self._begin(now, epoch, {"pair": self.pair + 1, "waiting": False})
-        return fresh._with({name: proof.cleared() for name, proof in self.proofs.items()})
+    def suspecting(self, trial: Trial) -> Self:
+        """From the next pair on the flag is on trial, too."""
+        return self.model_copy(update={"trial": trial, "trying": True, "tried_from": self.pair + 1})
+
+    def unsuspecting(self) -> Self:
+        """The trial is over, the proof goes on."""
+        return self.model_copy(update={"trying": False})
 
     def _with(self, proofs: Mapping[Operation, Proof], pairs: int | None = None) -> Self:
         return self.model_copy(update={"proofs": proofs, "pairs": self.pairs if pairs is None else pairs})

@@ -13,16 +13,32 @@ from memorystack_operator.core.limits import limits_of
 from memorystack_operator.core.proving import Proof
 from memorystack_operator.core.room import LEAST
 from memorystack_operator.core.situation import Situation
-from memorystack_operator.core.state import RolloutState, RolloutStatus
+from memorystack_operator.core.state import RECOVERY, RolloutState, RolloutStatus
 from memorystack_runtime.contract import Operation
 
-__all__ = ["ASSUMPTION", "PLAIN_SECONDS", "note", "pooled_rate", "proofs_of", "refusal", "rooms_wanted", "undecided"]
+__all__ = [
+    "ASSUMPTION",
+    "PLAIN_SECONDS",
+    "in_pairs",
+    "note",
+    "pooled_rate",
+    "proofs_of",
+    "refusal",
+    "rooms_wanted",
+    "undecided",
+]
 
 PLAIN_SECONDS: Final = 180.0
 """Of a step that Plain has for itself: windows without the flag cost it half of its evidence."""
 LOOK_AGAIN: Final = timedelta(minutes=5)
 """Between two looks at the pods' long histories; each is the largest answer that they give."""
 ASSUMPTION: Final = "it assumes that the flag's effect on shared parts ends with the request"
+
+
+def in_pairs(situation: Situation) -> bool:
+    """The step is to be proved in pairs, as soon as Plain alone cannot go on: `promotion: Paired`, and they can prove it."""
+    wanted = situation.spec.rollout.analysis.promotion == "Paired" and not situation.planned.pause
+    return wanted and not refusal(situation)
 
 
 def refusal(situation: Situation) -> str:
@@ -87,12 +103,14 @@ def undecided(situation: Situation) -> tuple[Operation, ...]:
 
 
 def pooled_rate(situation: Situation) -> float:
-    """Requests per second of both arms together in this step, of the slowest operation that is not decided."""
+    """Requests per second of both arms together, of the slowest operation that is not decided, or was over budget."""
     rollout = situation.rollout
-    rates = [
+    recovery = sum(r.requests for r in rollout.recovery) / RECOVERY.total_seconds()
+    rates = [recovery] if rollout.state is RolloutState.WITHDRAWN and recovery else []
+    rates += [
         e.step_requests / rollout.step_seconds * (e.canary_requests + e.stable_requests) / e.canary_requests
         for name, e in rollout.evidence.items()
-        if name in undecided(situation)
+        if name in undecided(situation) and rollout.step_seconds
     ]
     return round(min(rates, default=0.0), 3)
 

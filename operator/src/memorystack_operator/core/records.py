@@ -11,10 +11,9 @@ from memorystack_operator.core.limits import limits_of, switchback_level
 from memorystack_operator.core.reverse import compare
 from memorystack_operator.core.situation import Outcome, Situation
 from memorystack_operator.core.state import RolloutStatus
-from memorystack_operator.core.switchback import Switchback
 from memorystack_runtime.contract import EvidenceReport, Operation
 
-__all__ = ["counts_of", "proving_of", "record_of", "result_of"]
+__all__ = ["counts_of", "proving_of", "record_of", "trial_of"]
 
 
 def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutRecord:
@@ -35,7 +34,7 @@ def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutReco
             "ended_at": situation.now,
             "judged": counts_of(rollout, situation.spec, [p.evidence for p in situation.canary]),
             "withdrawals": rollout.withdrawals,
-            "switchback": result_of(rollout.switchback, situation.spec) if rollout.switchback else None,
+            "switchback": trial_of(rollout, situation.spec),
             "reverse": rollout.reverse is not None,
             "proving": proving_of(rollout, situation.spec, decided=outcome.paired),
             "worse_than_stable": outcome.worse_than_stable,
@@ -43,16 +42,20 @@ def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutReco
     )
 
 
-def result_of(test: Switchback, spec: Spec) -> SwitchbackResult:
-    """What a switchback's pairs have shown so far."""
-    finding = test.finding(switchback_level(spec, test.number))
+def trial_of(rollout: RolloutStatus, spec: Spec) -> SwitchbackResult | None:
+    """What the pairs of the last trial have shown, in a switchback or beside a proof; None: the flag was never tried."""
+    found = rollout.last_trial
+    if found is None:
+        return None
+    trial, discarded = found
+    finding = trial.finding(switchback_level(spec, trial.number))
     return SwitchbackResult(
-        number=test.number,
-        operation=test.operation,
-        worse=test.worse,
-        better=test.better,
-        tied=test.tied,
-        discarded=test.discarded,
+        number=trial.number,
+        operation=trial.operation,
+        worse=trial.worse,
+        better=trial.better,
+        tied=trial.tied,
+        discarded=discarded,
         log_e=round(finding.log_e, 4),
         needed=round(finding.needed, 4),
     )

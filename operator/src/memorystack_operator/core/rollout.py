@@ -17,7 +17,8 @@ from memorystack_operator.core.decision import Event
 from memorystack_operator.core.ending import end_stage
 from memorystack_operator.core.evidence import P0, DesignEffect, Evidence
 from memorystack_operator.core.guards.world import calibrate_now
-from memorystack_operator.core.interruption import prove, resume, switch, withdraw
+from memorystack_operator.core.interruption import resume, switch, withdraw
+from memorystack_operator.core.pairing import clear, prove, suspect
 from memorystack_operator.core.reversal import alarm, calm, keep, reverse, switch_all, take_back
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stabilization import Promotion
@@ -276,6 +277,8 @@ MOVES: Final[dict[Move, Callable[[Situation, Outcome], Change]]] = {
     Move.WITHDRAW: withdraw,
     Move.SWITCH: switch,
     Move.PROVE: prove,
+    Move.SUSPECT: suspect,
+    Move.CLEAR: clear,
     Move.RESUME: resume,
     Move.REVERT: _revert,
     Move.ALARM: alarm,

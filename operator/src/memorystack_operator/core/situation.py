@@ -39,6 +39,8 @@ class Move(StrEnum):
     WITHDRAW = "Withdraw"
     SWITCH = "Switch"
     PROVE = "Prove"
+    SUSPECT = "Suspect"
+    CLEAR = "Clear"
     RESUME = "Resume"
     REVERT = "Revert"
     ALARM = "Alarm"

@@ -14,7 +14,8 @@ from memorystack_operator.core.pairs import Pairs
 from memorystack_operator.core.proving import Proving
 from memorystack_operator.core.reverse import Reverse, compare
 from memorystack_operator.core.state import RolloutState, RolloutStatus
-from memorystack_operator.core.switchback import CLEARED, Switchback
+from memorystack_operator.core.switchback import Switchback
+from memorystack_operator.core.trial import CLEARED, Trial
 
 __all__ = ["Lean", "Reversal", "Standing", "reversal_of", "standing_of"]
 
@@ -27,8 +28,9 @@ class Lean(Value):
 
     operation: str
     name: Way
-    """Switchback: the flag harms, or is cleared. Proving: no harm of its own, none to shared parts, both together.
-    Reverse canary: the promoted value is the worse one, and it is over budget; or there is no difference that matters."""
+    """Switchback, or a trial beside a proof: the flag harms, or is cleared. Proving: no harm of its own, none to shared
+    parts, both together. Reverse canary: the promoted value is the worse one, and it is over budget; or there is no
+    difference that matters."""
     fraction: float
     """Of the evidence that decides, 0 to 1 on the log scale."""
     holds: bool
@@ -101,12 +103,15 @@ def standing_of(spec: Spec, rollout: RolloutStatus | None) -> Standing | None:
 
 
 def _switchback(spec: Spec, test: Switchback) -> Standing:
-    harm = test.finding(switchback_level(spec, test.number))
-    # Wealth that melts away speaks for the flag: the same scale, mirrored.
-    clear = Finding(-test.log_e, -CLEARED)
     played = f"worse with the flag in {test.worse}, better in {test.better}, equal in {test.tied}"
-    leans = (_lean(test.operation, "harms", harm), _lean(test.operation, "cleared", clear))
-    return _standing("Switchback", test, played, leans)
+    return _standing("Switchback", test, played, _trial(spec, test))
+
+
+def _trial(spec: Spec, trial: Trial) -> tuple[Lean, ...]:
+    harm = trial.finding(switchback_level(spec, trial.number))
+    # Wealth that melts away speaks for the flag: the same scale, mirrored.
+    clear = Finding(-trial.log_e, -CLEARED)
+    return _lean(trial.operation, "harms", harm), _lean(trial.operation, "cleared", clear)
 
 
 def _proving(spec: Spec, rollout: RolloutStatus, test: Proving) -> Standing:
@@ -119,6 +124,8 @@ def _proving(spec: Spec, rollout: RolloutStatus, test: Proving) -> Standing:
             _lean(name, "shared", Finding(proof.shared_log_e, both.needed)),
             _lean(name, "proved", both),
         ]
+    if test.trial and test.trying:
+        leans += _trial(spec, test.trial)
     return _standing("Proving", test, f"{test.pairs} whole", tuple(leans))
 
 

@@ -30,10 +30,22 @@ from memorystack_operator.core.reverse import Reverse
 from memorystack_operator.core.room import Room
 from memorystack_operator.core.stabilization import Watch
 from memorystack_operator.core.switchback import Switchback
+from memorystack_operator.core.trial import Trial
 from memorystack_runtime.contract import Features, Operation
 
-__all__ = ["ENGINE_RECORDS", "PlannedStep", "Recovery", "RolloutState", "RolloutStatus", "Settling", "Status"]
+__all__ = [
+    "ENGINE_RECORDS",
+    "RECOVERY",
+    "PlannedStep",
+    "Recovery",
+    "RolloutState",
+    "RolloutStatus",
+    "Settling",
+    "Status",
+]
 
+RECOVERY: Final = timedelta(seconds=60)
+"""So long the withdrawn operation must be within its budget, all pods together, before its flag comes back."""
 CLOSE: Final = timedelta(hours=1)
 """After a promotion the watch looks often for so long."""
 
@@ -171,6 +183,15 @@ class RolloutStatus(Model):
         if self.state is RolloutState.PROVING and self.proving:
             return self.proving.on
         return self.state is RolloutState.PROGRESSING
+
+    @property
+    def last_trial(self) -> tuple[Trial, int] | None:
+        """The last time that the flag was suspected of harming everybody, and how many pairs of it did not count."""
+        test, proving = self.switchback, self.proving
+        found: list[tuple[Trial, int]] = [(test, test.discarded)] if test else []
+        if proving and proving.trial:
+            found.append((proving.trial, proving.discarded))
+        return max(found, key=lambda item: item[0].number, default=None)
 
     @property
     def everywhere(self) -> bool:

@@ -19,7 +19,7 @@ from memorystack_operator.api.status import SwitchbackResult
 from memorystack_operator.cli.story.report import Record, Starvation, Told
 from memorystack_operator.cli.story.stages import Figures, edit, figures, gather_history, until_ready
 from memorystack_operator.cli.story.watch import Watch
-from memorystack_operator.core.records import result_of
+from memorystack_operator.core.records import trial_of
 from memorystack_operator.core.state import RolloutState, RolloutStatus
 from memorystack_operator.local.up import Stack
 
@@ -168,7 +168,7 @@ class _Following:
         if rollout and rollout.stage == self._trial.stage:
             self._see(rollout, stack)
             if rollout.switchback and rollout.state is RolloutState.PROGRESSING:
-                result = result_of(rollout.switchback, stack.source.stack.spec)
+                result = trial_of(rollout, stack.source.stack.spec)
                 return self._ended("Cleared", "EnvironmentCleared", rollout.message, result)
         record = next((r for r in stack.status.history if r.stage == self._trial.stage), None)
         return self._ended(record.outcome, record.reason, record.message, record.switchback) if record else None

@@ -19,13 +19,9 @@ from memorystack_operator.core.guards.idle import (
     pods_missing,
     ready_to_begin,
 )
+from memorystack_operator.core.guards.pairs import proving_in_pairs, switching_back
 from memorystack_operator.core.guards.people import action_requested, held_for_a_person, paused_by_a_person
-from memorystack_operator.core.guards.verdicts import (
-    proving_in_pairs,
-    switching_back,
-    the_verdict,
-    withdrawn_and_waiting,
-)
+from memorystack_operator.core.guards.verdicts import the_verdict, withdrawn_and_waiting
 from memorystack_operator.core.guards.watch import (
     reverse_overtaken,
     reverse_switching_back,

@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from memorystack_operator.api.status import ProofResult
-from memorystack_operator.core.accounting import RECOVERY, readable
+from memorystack_operator.core.accounting import readable
 from memorystack_operator.core.evidence import P0, Evidence, Finding
-from memorystack_operator.core.limits import budget_text, limits_of, switchback_level
-from memorystack_operator.core.qualifying import ASSUMPTION, PLAIN_SECONDS, note, refusal, undecided
-from memorystack_operator.core.records import proving_of
+from memorystack_operator.core.limits import budget_text, limits_of
+from memorystack_operator.core.qualifying import ASSUMPTION, PLAIN_SECONDS, in_pairs, note, undecided
 from memorystack_operator.core.situation import Move, Outcome, Situation
-from memorystack_operator.core.state import RolloutState, RolloutStatus
-from memorystack_operator.core.switchback import Answer
-from memorystack_operator.core.verdict import Case, Judged, Reason, Verdict, judge, multiple
+from memorystack_operator.core.state import RECOVERY, RolloutState, RolloutStatus
+from memorystack_operator.core.verdict import Case, Judged, Reason, Verdict, judge
 from memorystack_operator.core.verdict import Outcome as Result
 from memorystack_runtime.contract import Operation
 
-__all__ = ["case_of", "proving_in_pairs", "proving_line", "switching_back", "the_verdict", "withdrawn_and_waiting"]
+__all__ = ["carried_out", "case_of", "the_verdict", "withdrawn_and_waiting"]
 
 
 def withdrawn_and_waiting(situation: Situation) -> Outcome | None:
@@ -33,6 +30,11 @@ def withdrawn_and_waiting(situation: Situation) -> Outcome | None:
         well, missing = _recovered(situation), f"{rollout.withdrawn_operation} is within budget for a minute"
     if well and rollout.withdrawn_reason == "MetricsUnavailable":
         return Outcome(Move.RESUME, "Resumed", f"{missing}; the same step goes on")
+    if well and in_pairs(situation):
+        text = (
+            f"{missing}; flags go on and off in pairs, which also tell whether they made everybody slow; {ASSUMPTION}"
+        )
+        return Outcome(Move.PROVE, "ProvingStarted", text, rollout.withdrawn_operation)
     if well:
         text = f"{missing}; flags go on and off by lot, to find out whether they made everybody slow"
         return Outcome(Move.SWITCH, "SwitchbackStarted", text, rollout.withdrawn_operation)
@@ -42,77 +44,18 @@ def withdrawn_and_waiting(situation: Situation) -> Outcome | None:
     return Outcome(Move.HOLD, rollout.withdrawn_reason, f"flags withdrawn; waiting until {missing}")
 
 
-def switching_back(situation: Situation) -> Outcome | None:
-    """Convicted, cleared, or the next window."""
-    rollout = situation.rollout
-    test = rollout.switchback
-    if rollout.state is not RolloutState.SWITCHBACK or test is None:
-        return None
-    level = switchback_level(situation.spec, test.number)
-    counted = (
-        f"in {test.worse} of {test.worse + test.better + test.tied} pairs {test.operation} was worse with the flag"
-    )
-    answer = test.answer(level)
-    if answer is Answer.HARMS:
-        text = f"{counted} on than off, drawn by lot; evidence {multiple(test.finding(level))}"
-        return Outcome(Move.REVERT, "HarmsSharedDependency", text, test.operation)
-    if answer is Answer.CLEARED:
-        return Outcome(Move.RESUME, "EnvironmentCleared", f"{counted}: it was the environment; the same step goes on")
-    if situation.since(test.started_at) > situation.spec.rollout.analysis.timeout:
-        text = f"withdrawn as {rollout.withdrawn_reason}, and the switchback did not decide in time: {counted}"
-        return Outcome(Move.REVERT, "Inconclusive", text, test.operation)
-    text = f"{counted}; evidence of harm {multiple(test.finding(level))}, flags {'on' if test.on else 'off'} now"
-    return Outcome(Move.HOLD, "SwitchingBack", text, test.operation)
-
-
 def the_verdict(situation: Situation) -> Outcome | None:
     """Always an answer."""
     verdict = judge(case_of(situation))
-    if verdict.reason is Reason.GATHERING_EVIDENCE and _may_prove(situation):
+    over_time = situation.rollout.step_seconds >= PLAIN_SECONDS
+    if verdict.reason is Reason.GATHERING_EVIDENCE and over_time and in_pairs(situation):
         names = ", ".join(undecided(situation))
         text = f"{names} not decided in {PLAIN_SECONDS / 60:.0f} minutes: flags go on and off in pairs; {ASSUMPTION}"
         return Outcome(Move.PROVE, "ProvingStarted", text)
-    return _carried_out(situation, verdict)
+    return carried_out(situation, verdict)
 
 
-def proving_in_pairs(situation: Situation) -> Outcome | None:
-    """The same table, with the keys of the pairs beside Plain's evidence."""
-    test = situation.rollout.proving
-    if situation.rollout.state is not RolloutState.PROVING or test is None:
-        return None
-    verdict = judge(case_of(situation))
-    if verdict.outcome is Result.CONTINUE or verdict.outcome is Result.HOLD:
-        return Outcome(Move.HOLD, "Proving", proving_line(situation), verdict.operation)
-    return _carried_out(situation, verdict)
-
-
-def proving_line(situation: Situation) -> str:
-    """How many pairs, each operation's keys as a share of what is needed, U and g, and where the flags are."""
-    result, test = proving_of(situation.rollout, situation.spec), situation.rollout.proving
-    if result is None or test is None:
-        return ""
-    keys = "; ".join(f"{name}: {_keys(proof)}" for name, proof in result.operations.items())
-    where = "the world cannot be measured, flags off" if test.waiting else f"flags {'on' if test.on else 'off'} now"
-    return f"{result.pairs} pairs ({result.discarded} dropped); {keys}; {where}"
-
-
-def _keys(proof: ProofResult) -> str:
-    own, shared, both = (
-        f"{100 * Finding(e, proof.needed).fraction:.0f} %" for e in (proof.own_log_e, proof.shared_log_e, proof.log_e)
-    )
-    return (
-        f"no harm of its own {own}, none to shared parts {shared}, together {both} of the evidence needed "
-        f"(at most {100 * proof.limit:.1f} % bad without it by {proof.hours:.1f} h, so odds may grow by {proof.room:.2f})"
-    )
-
-
-def _may_prove(situation: Situation) -> bool:
-    rollout = situation.rollout
-    wanted = situation.spec.rollout.analysis.promotion == "Paired" and not situation.planned.pause
-    return wanted and rollout.step_seconds >= PLAIN_SECONDS and not refusal(situation)
-
-
-def _carried_out(situation: Situation, verdict: Verdict) -> Outcome:
+def carried_out(situation: Situation, verdict: Verdict) -> Outcome:
     if verdict.outcome is Result.PROMOTE:
         return _passed(situation, verdict)
     if verdict.outcome is Result.WITHDRAW:
