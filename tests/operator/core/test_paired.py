@@ -8,7 +8,9 @@ from math import log, pi
 import pytest
 from support.world import FLAG, World, burst_over_time, rollout, stack
 
+from memorystack_operator.core.explain import explain
 from memorystack_operator.core.pairs import Window
+from memorystack_operator.core.standing import standing_of
 from memorystack_operator.core.state import RolloutState
 from memorystack_operator.core.trial import Trial
 
@@ -371,16 +373,32 @@ def test_a_lost_canary_pod_is_replaced_and_the_pairs_go_on():
     assert world.status.history[-1].outcome == "Promoted"
 
 
-def test_each_step_begins_with_plain_and_a_proof_of_its_own():
+def test_a_later_step_has_a_proof_of_its_own_and_no_three_minutes_for_plain():
+    """Plain has shown in the step before that it cannot decide; the bake time is kept."""
     steps = [{"weight": 34, "minDuration": "10s"}, {"weight": 67, "minDuration": "10s"}]
     world = undecided_world(steps=steps)
     world.run(200, until=proving)
     assert world.run(1200, until=lambda w: w.status.rollout.step == 1)
     assert world.phase == "Progressing"
     burst_over_time(world)
-    assert not world.run(170, until=proving)
-    assert world.run(30, until=proving)
+    assert not world.run(8, until=proving)
+    assert world.run(10, until=proving)
+    assert "as in the step before" in world.events[-1].message
     assert (world.status.rollout.proving.number, world.status.rollout.proving.pairs) == (1, 0)
+
+
+def test_the_tale_of_a_proof_tells_of_the_suspicion_while_it_lasts():
+    world = proving_since(20)
+    assert not any("blame" in s for s in explain("mem", world.stack.spec, world.status).sentences)
+    world.shared = 0.3
+    assert world.run(90, until=suspected)
+    assert any("is needed to blame it" in s for s in explain("mem", world.stack.spec, world.status).sentences)
+    names = [lean.name for lean in standing_of(world.stack.spec, world.status.rollout).leans]
+    assert names == ["own", "shared", "proved", "harms", "cleared"]
+    assert world.run(250, until=ended)
+    told = explain("mem", world.stack.spec, world.status)
+    assert told.reason == "HarmsSharedDependency"
+    assert any(s.startswith("While it was on, ") for s in told.sentences)
 
 
 def test_plain_says_when_pairs_would_help_and_what_they_assume():

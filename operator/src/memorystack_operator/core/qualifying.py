@@ -21,6 +21,7 @@ __all__ = [
     "PLAIN_SECONDS",
     "in_pairs",
     "note",
+    "plain_alone",
     "pooled_rate",
     "proofs_of",
     "refusal",
@@ -33,6 +34,11 @@ PLAIN_SECONDS: Final = 180.0
 LOOK_AGAIN: Final = timedelta(minutes=5)
 """Between two looks at the pods' long histories; each is the largest answer that they give."""
 ASSUMPTION: Final = "it assumes that the flag's effect on shared parts ends with the request"
+
+
+def plain_alone(rollout: RolloutStatus) -> bool:
+    """Plain still has its time; it gets none where an earlier step of the stage has shown that it cannot decide."""
+    return rollout.proving is None and rollout.step_seconds < PLAIN_SECONDS
 
 
 def in_pairs(situation: Situation) -> bool:
@@ -63,7 +69,7 @@ def refusal(situation: Situation) -> str:
 def note(situation: Situation) -> str:
     """What a waiting step says of pairs, from the moment on at which they could begin."""
     rollout, analysis = situation.rollout, situation.spec.rollout.analysis
-    if rollout.step_seconds < PLAIN_SECONDS or rollout.state is not RolloutState.PROGRESSING:
+    if plain_alone(rollout) or rollout.state is not RolloutState.PROGRESSING:
         return ""
     why = refusal(situation)
     if analysis.promotion == "Paired":
@@ -119,7 +125,7 @@ def rooms_wanted(rollout: RolloutStatus, spec: Spec, now: datetime) -> bool:
     """The pods' long histories should be read again: pairs could begin, but the room was too small when last looked at."""
     if spec.rollout.analysis.promotion != "Paired" or rollout.stage == "cache":
         return False
-    if rollout.state is not RolloutState.PROGRESSING or rollout.step_seconds < PLAIN_SECONDS:
+    if rollout.state is not RolloutState.PROGRESSING or plain_alone(rollout):
         return False
     looked = rollout.rooms_at
     if looked is not None and timedelta() <= now - looked < LOOK_AGAIN:

@@ -83,6 +83,7 @@ def _proving(told: Told) -> Sentences:
     return (
         "Traffic comes in bursts, and they hide what the flag does; so it goes on and off by lot, in short windows.",
         _pairs(told.proving),
+        *(_shared(told) if told.switchback else ()),
     )
 
 
@@ -199,7 +200,8 @@ def _exposure(told: Told) -> Sentences:
     if told.reason in SHARED:
         total = served + sum(c.stable_requests for c in told.judged.values())
         bad = sum(c.canary_bad + c.stable_bad for c in told.judged.values())
-        return (f"Before it was withdrawn, {bad:,} of {total:,} requests were bad, those on all pods counted.",)
+        when = "While it was on" if told.proving else "Before it was withdrawn"
+        return (f"{when}, {bad:,} of {total:,} requests were bad, those on all pods counted.",)
     extra = sum(
         c.canary_bad - c.canary_requests * _share(c.stable_bad, c.stable_requests) for c in told.judged.values()
     )

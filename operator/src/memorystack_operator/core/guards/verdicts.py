@@ -8,7 +8,7 @@ from datetime import timedelta
 from memorystack_operator.core.accounting import readable
 from memorystack_operator.core.evidence import P0, Evidence, Finding
 from memorystack_operator.core.limits import budget_text, limits_of
-from memorystack_operator.core.qualifying import ASSUMPTION, PLAIN_SECONDS, in_pairs, note, undecided
+from memorystack_operator.core.qualifying import ASSUMPTION, PLAIN_SECONDS, in_pairs, note, plain_alone, undecided
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.state import RECOVERY, RolloutState, RolloutStatus
 from memorystack_operator.core.verdict import Case, Judged, Reason, Verdict, judge
@@ -47,10 +47,11 @@ def withdrawn_and_waiting(situation: Situation) -> Outcome | None:
 def the_verdict(situation: Situation) -> Outcome | None:
     """Always an answer."""
     verdict = judge(case_of(situation))
-    over_time = situation.rollout.step_seconds >= PLAIN_SECONDS
-    if verdict.reason is Reason.GATHERING_EVIDENCE and over_time and in_pairs(situation):
-        names = ", ".join(undecided(situation))
-        text = f"{names} not decided in {PLAIN_SECONDS / 60:.0f} minutes: flags go on and off in pairs; {ASSUMPTION}"
+    late = verdict.reason is Reason.GATHERING_EVIDENCE and not plain_alone(situation.rollout)
+    if late and in_pairs(situation):
+        names, minutes = ", ".join(undecided(situation)), PLAIN_SECONDS / 60
+        waited = "as in the step before" if situation.rollout.proving else f"not decided in {minutes:.0f} minutes"
+        text = f"{names} {waited}: flags go on and off in pairs; {ASSUMPTION}"
         return Outcome(Move.PROVE, "ProvingStarted", text)
     return carried_out(situation, verdict)
 
