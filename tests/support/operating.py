@@ -1,4 +1,4 @@
-"""The operator as a process under a ServiceAccount of its own, and a stack as people handle it: for tests on a real API server.
+"""The operator as a process under its chart's ServiceAccount and rights, and a stack as people handle it: for tests on a real API server.
 
 How to use it:
 
@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,41 +26,20 @@ import httpx
 import psutil
 import pytest
 import yaml
+from support.chart import rendered
 from support.cluster import ControlPlane
 from support.traffic import Traffic
 from support.up import free_port
 
-__all__ = ["BAD", "GOOD", "Operator", "Stack", "grant", "notes", "serve_the_kind"]
+__all__ = ["BAD", "GOOD", "Operator", "Stack", "chart_of", "grant", "notes", "serve_the_kind"]
 
 PATIENCE_SECONDS = 60.0
 GOOD: Mapping[str, Any] = {"parallelIngest": {"concurrency": 4}}
 BAD: Mapping[str, Any] = {"httpPool": {"enabled": True}}
 RULES_OF_STUBS = ({"when": BAD, "p95Ms": 600}, {"when": GOOD, "p95Ms": 60})
 """Milliseconds; without either 150, and the budget is 250."""
+RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 CRDS = Path(__file__).parents[2] / "crds"
-RULES: Sequence[Mapping[str, object]] = (
-    {"apiGroups": ["memorystack.dev"], "resources": ["memorystacks"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["memorystack.dev"], "resources": ["memorystacks/status"], "verbs": ["patch"]},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "patch"]},
-    {
-        "apiGroups": [""],
-        "resources": ["services", "serviceaccounts", "configmaps"],
-        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
-    },
-    {
-        "apiGroups": ["apps"],
-        "resources": ["deployments", "statefulsets"],
-        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
-    },
-    {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"]},
-    {
-        "apiGroups": ["policy", "autoscaling", "networking.k8s.io"],
-        "resources": ["poddisruptionbudgets", "horizontalpodautoscalers", "networkpolicies"],
-        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
-    },
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "get", "patch"]},
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"]},
-)
 
 
 def serve_the_kind(plane: ControlPlane) -> None:
@@ -69,42 +48,28 @@ def serve_the_kind(plane: ControlPlane) -> None:
     plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
 
 
-def grant(plane: ControlPlane, namespace: str, account: str, *, cluster_wide: bool = False) -> Path:
-    """What the operator may do, and nothing else; a kubeconfig of the account that may."""
-    path = plane.service_account(namespace, account)
-    scope = "Cluster" if cluster_wide else ""
-    where = {} if cluster_wide else {"namespace": namespace}
-    api = "rbac.authorization.k8s.io"
-    plane.apply(
-        {
-            "apiVersion": f"{api}/v1",
-            "kind": f"{scope}Role",
-            "metadata": {"name": account, **where},
-            "rules": list(RULES),
-        },
-        {
-            "apiVersion": f"{api}/v1",
-            "kind": f"{scope}RoleBinding",
-            "metadata": {"name": account, **where},
-            "roleRef": {"apiGroup": api, "kind": f"{scope}Role", "name": account},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
-        },
-    )
-    return path
+def chart_of(namespace: str, account: str) -> list[Mapping[str, Any]]:
+    """The chart's account, roles and policy for an operator that serves this namespace alone."""
+    found = rendered(namespace=namespace, namespaces=[namespace], fullnameOverride=account, crds={"enabled": False})
+    return [body for (kind, _, _), body in found.items() if kind in RIGHTS]
+
+
+def grant(plane: ControlPlane, namespace: str, account: str) -> Path:
+    """What the operator may do by its chart, and nothing else; a kubeconfig of the account that may."""
+    plane.apply(*chart_of(namespace, account))
+    return plane.service_account(namespace, account, make=False)
 
 
 class Operator:
     """One process; it ends with the block, whatever happened to it."""
 
-    def __init__(
-        self, kubeconfig: Path, namespace: str, folder: Path, *options: str, cluster_wide: bool = False
-    ) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, *options: str) -> None:
         self.kubeconfig = kubeconfig
         self.namespace = namespace
         self.log = folder / f"operator-{free_port()}.log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        self._options = [*options, *([] if cluster_wide else ["--namespace", namespace])]
+        self._options = [*options, "--namespace", namespace]
 
     def start(self) -> Self:
         argv = [sys.executable, "-c", "from memorystack_operator.cli.run import main; main()", "run"]

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 __all__ = ["IMAGES", "UnknownImage", "command_of"]
 
+STILL: Final = Path(__file__).parents[1] / "stub" / "still.py"
 IMAGES: Final = {
     "memorystack-runtime": f"{shlex.quote(sys.executable)} -m memorystack_runtime.app",
     "memorystack-stub": f"{shlex.quote(sys.executable)} -m support.stub",
     "memorystack-operator": "memorystack-operator",
+    "memorystack-still": f"{shlex.quote(sys.executable)} -I -S {shlex.quote(str(STILL))}",
 }
 """Name without registry and tag -> command."""
 PROGRAMS: Final = dict.fromkeys(["python", "python3"], sys.executable) | {

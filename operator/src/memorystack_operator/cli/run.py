@@ -58,6 +58,7 @@ OPTIONS: Final[tuple[Decorator, ...]] = (
     _seconds("--idle-seconds", 600.0, 1.0, "How often a stack is looked at that nothing happens to."),
     _seconds("--relist-seconds", 300.0, 1.0, "How often everything is listed, against what a watch may lose."),
     _seconds("--touch-seconds", 5.0, 0.2, "How long a pod may take to confirm its flags before it is touched again."),
+    _seconds("--slow-start-seconds", 30.0, 0.5, "How long a pod may be unready before it is asked why."),
     click.option(
         "--runtime-image",
         default=RELEASE_IMAGE,

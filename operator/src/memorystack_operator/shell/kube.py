@@ -31,13 +31,13 @@ from memorystack_operator.shell.schedule import Key
 from memorystack_operator.shell.scrape import Scraper
 from memorystack_operator.shell.store import Store
 from memorystack_operator.shell.telemetry import Telemetry
+from memorystack_operator.shell.troubles import trouble_of_readiness
 from memorystack_runtime.contract import BUDGETS_FILE, FLAGS_FILE, Budgets, EvidenceReport, FlagLease, FlagsFile
 
 __all__ = ["KubeCluster", "Surroundings"]
 
 UNCONFIRMED: Final = timedelta(seconds=1)
 TROUBLED: Final = timedelta(seconds=15)
-SLOW_START: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Surroundings:
     touch_seconds: float = 5.0
     image: str = RELEASE_IMAGE
     """The runtime's, of stacks that name none."""
+    slow_start: timedelta = timedelta(seconds=30)
+    """A pod that is not ready for longer is asked why."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     clock: Callable[[], float] = time.monotonic
 
@@ -105,8 +107,7 @@ class KubeCluster:
         self._reports = await self._around.scraper.read(urls, history=history)
         self._around.telemetry.unread(sum(r is None for r in self._reports.values()))
         deployment = store.deployment(self._key)
-        found = [p.trouble or _slow(p, now) for p in pods if not p.ready]
-        found.append(deployment.trouble if deployment else None)
+        found = [*await self._unready(pods, now), deployment.trouble if deployment else None]
         return Observations(
             pods=tuple(_seen(p, self._reports.get(p.key.name)) for p in pods),
             epoch=self._around.epoch(),
@@ -115,6 +116,14 @@ class KubeCluster:
             troubles=(*self._troubles, *(t for t in found if t)),
             image=self._around.image,
         )
+
+    async def _unready(self, pods: Sequence[PodRecord], now: datetime) -> list[Trouble | None]:
+        """Why pods do not serve, those that have had the time to."""
+        late = [p for p in pods if not p.ready and now - p.created_at >= self._around.slow_start]
+        waits = {p.key.name: _url(p) for p in late if p.ip and p.trouble is None}
+        said = await self._around.scraper.problems(waits)
+        asked = [trouble_of_readiness(name, problems) for name, problems in said.items()]
+        return [*(p.trouble for p in pods if not p.ready), *asked, *(_addressless(p) for p in late)]
 
     async def write_status(self, stack: MemoryStack, status: Status, version: str) -> str:
         """Whole, upon that version only."""
@@ -227,9 +236,9 @@ def _url(pod: PodRecord) -> str:
     return f"http://{host}:{pod.internal_port}"
 
 
-def _slow(pod: PodRecord, now: datetime) -> Trouble | None:
+def _addressless(pod: PodRecord) -> Trouble | None:
     """Volumes of a missing Secret show in no field of a pod, and Secrets are not ours to read: so the wait is named."""
-    if not pod.node or pod.ip or now - pod.created_at < SLOW_START:
+    if not pod.node or pod.ip or pod.trouble:
         return None
     text = "has no address yet: its volumes or its network are not ready; do the Secrets that the spec names exist?"
     return Trouble("PodNotStarting", f"pod {pod.key.name} {text}")

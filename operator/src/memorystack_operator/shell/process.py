@@ -61,6 +61,8 @@ class Options:
     """How often a stack is looked at that nothing happens to."""
     relist_seconds: float = 300.0
     touch_seconds: float = 5.0
+    slow_start_seconds: float = 30.0
+    """A pod that is not ready for longer is asked why."""
     runtime_image: str = RELEASE_IMAGE
     """Of stacks that name none."""
 
@@ -91,6 +93,7 @@ class _Operator:
             instance=identity,
             touch_seconds=options.touch_seconds,
             image=options.runtime_image,
+            slow_start=timedelta(seconds=options.slow_start_seconds),
         )
         self._stacks: dict[Key, tuple[KubeCluster, Reconciler]] = {}
         stack.push_async_exit(self.free.__aexit__)

@@ -1,4 +1,7 @@
-"""Reads the pods' evidence, all at once, each within two seconds. Knows URLs and the contract; nothing of arms."""
+"""Asks the pods, all at once, each within two seconds: for their evidence, and why they are not ready.
+
+Knows: URLs and the contract. Must not know: arms.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,20 @@ class Scraper:
             return EvidenceReport.model_validate_json(response.content, extra="ignore")
         except (httpx.HTTPError, TimeoutError, ValidationError):
             return None
+
+    async def problems(self, pods: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """Pod name -> dependency -> what is wrong with it, as the pod's own readiness says; empty where it says nothing."""
+        found = await asyncio.gather(*(self._problems(url) for url in pods.values()))
+        return dict(zip(pods, found, strict=True))
+
+    async def _problems(self, url: str) -> dict[str, str]:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                response = await self._client.get(f"{url}/readyz")
+            said = response.json()["problems"]
+            return {str(name): str(text) for name, text in said.items()}
+        except (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
 
     async def __aenter__(self) -> Self:
         return self

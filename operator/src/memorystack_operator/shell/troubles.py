@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from memorystack_operator.core.observe import Trouble
 
-__all__ = ["REMEDIES", "trouble_of_deployment", "trouble_of_pod"]
+__all__ = ["REMEDIES", "trouble_of_deployment", "trouble_of_pod", "trouble_of_readiness"]
 
 _WAITING: Final = {
     "ErrImagePull": "ImageNotPullable",
@@ -26,6 +26,7 @@ REMEDIES: Final = {
     "CrashLooping": "look at the pod's log",
     "Unschedulable": "free or add nodes, or change spec.template",
     "PodsRefused": "mend what the message names",
+    "DependencyDown": "is it up, can it be reached from the pod, and does the spec name it rightly?",
 }
 
 
@@ -42,6 +43,14 @@ def trouble_of_deployment(body: Mapping[str, Any]) -> Trouble | None:
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return _said("PodsRefused", f"Deployment {name}", str(condition.get("message", "")))
     return None
+
+
+def trouble_of_readiness(name: str, problems: Mapping[str, str]) -> Trouble | None:
+    """What a pod that runs says that it waits for, as `{"qdrant": "does not answer"}`."""
+    if not problems:
+        return None
+    text = "; ".join(f"{who}: {what}" for who, what in sorted(problems.items()))
+    return _said("DependencyDown", f"pod {name} is not ready", text)
 
 
 def _reasons(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
