@@ -69,8 +69,8 @@ class ApiDouble:
         if method == "POST":
             path = f"{path}/{body['metadata']['name']}"
         if isinstance(body, list):  # a JSON patch of the status
-            body = {"status": body[-1]["value"]}
-        return self.put(path, _merged(self.objects.get(path, {}), body))
+            path, body = path.removesuffix("/status"), {"status": body[-1]["value"]}
+        return copy.deepcopy(self.put(path, _merged(self.objects.get(path, {}), body)))
 
     def _called(self, call: Call) -> None:
         self.calls.append(call)
