@@ -6,7 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
-SOURCES := operator/src runtime/src tests
+WHEELS_PYTHON ?= 3.12.0
+WHEELS_MACHINE ?= $(shell uname -m)
+WHEELS = $(BIN)/python images/wheels.py --python $(WHEELS_PYTHON) --machine $(WHEELS_MACHINE) --pip "$(PYTHON) -m pip"
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
 export PYTHONDONTWRITEBYTECODE ?= 1
 
@@ -50,6 +52,11 @@ test: $(READY) ## Run all tests with branch coverage
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report
 
+wheels: $(READY) ## Fetch by hash what the images are made of, for WHEELS_PYTHON and WHEELS_MACHINE, into dist/wheels
+	@echo "Fetching wheels for Python $(WHEELS_PYTHON) on $(WHEELS_MACHINE) (half a minute)"
+	@$(WHEELS) images/runtime.lock dist/wheels/runtime runtime
+	@$(WHEELS) images/operator.lock dist/wheels/operator runtime operator
+
 cluster-build: $(READY) ## Build etcd, Kubernetes and helm from their Go modules into ~/.cache/memorystack (minutes, once)
 	@$(CLUSTER) build $(ARGS)
 
@@ -82,11 +89,15 @@ bench: $(READY) ## Measure the speed bars in one run and write bench.json
 audit: $(READY) ## Look the locked dependencies up among known vulnerabilities (needs an advisory service)
 	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
 
-lock: ## Make requirements.lock anew from the three pyproject files (needs uv)
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --no-emit-package memorystack-runtime --no-emit-package memorystack-operator
+
+lock: ## Make requirements.lock and the images' locks anew from the three pyproject files (needs uv)
 	@command -v uv >/dev/null 2>&1 || { echo "make lock needs uv: pip install uv" >&2; exit 2; }
-	uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --no-emit-package memorystack-runtime --no-emit-package memorystack-operator \
-	  --group dev --extra server --extra local --extra cluster runtime/pyproject.toml operator/pyproject.toml -o requirements.lock
+	$(LOCK) --group dev --extra server --extra local --extra cluster runtime/pyproject.toml operator/pyproject.toml -o requirements.lock
+	$(LOCK) -c requirements.lock --extra server runtime/pyproject.toml -o images/runtime.lock
+	$(LOCK) -c requirements.lock --extra cluster operator/pyproject.toml -o images/operator.lock
+	$(LOCK) -c requirements.lock --extra local runtime/pyproject.toml -o tests/cluster/images/engines.lock
 
 clean: ## Remove what the other targets made, .venv and .memorystack included
 	rm -rf $(VENV) .memorystack .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis \

@@ -18,7 +18,7 @@ _GO: Final = Path(__file__).parents[2] / "cluster" / "go"
 
 @dataclass(frozen=True)
 class Module:
-    """A folder with go.mod and go.sum, and the programs built from it: name -> package."""
+    """A folder with go.mod and what belongs to it, and the programs built from it: name -> package."""
 
     name: str
     tools: dict[str, str]
@@ -35,7 +35,7 @@ class Module:
     @property
     def key(self) -> str:
         """Changes when anything that goes into the programs changes."""
-        content = b"".join((self.folder / name).read_bytes() for name in ("go.mod", "go.sum"))
+        content = b"".join(path.read_bytes() for path in sorted(self.folder.iterdir()))
         return f"{self.name}-{hashlib.sha256(content).hexdigest()[:12]}"
 
     @property
@@ -66,6 +66,7 @@ KUBERNETES: Final = Module(
 TOOLS: Final = (
     KUBERNETES,
     Module("coredns", {"coredns": "github.com/coredns/coredns"}),
+    Module("pause", {"pause": "."}),
     Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}),
 )
 

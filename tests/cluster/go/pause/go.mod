@@ -1,0 +1,3 @@
+module memorystack.dev/pause
+
+go 1.26
