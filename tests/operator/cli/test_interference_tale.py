@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.running import RunningWorld
 from support.world import FLAG, World, settled_world
 
 from memorystack_operator.cli.story import interference
@@ -20,53 +20,13 @@ FLOODING, FLAPPING = TRIALS
 really = asyncio.sleep
 
 
-class Machine:
-    headroom = SimpleNamespace(cores=2)
-    last_idle = 60.0
-
-
-class RunningWorld:
-    """Looks like a `Stack`, and lives on the world's clock: a quarter of a second of waiting is a second there."""
-
-    def __init__(self, world: World, file: Path) -> None:
-        self.world = world
-        self.file = file
-        self.machine = Machine()
-        self.engines = SimpleNamespace(urls={"embedder": "http://embedder"})
-        self.supervisor = SimpleNamespace(pods=[SimpleNamespace(ready=True)], problem="")
-        self.source = SimpleNamespace(stack=world.stack)
-        self.heard: list[float] = []
-        self._saved = file.read_text()
-
-    @property
-    def status(self):
-        return self.world.status
-
-    def report(self):
-        arm = SimpleNamespace(operation="recall", arm="stable", requests=1000, bad=1, p95_ms=80.0)
-        return SimpleNamespace(arms=(arm,), pods=(SimpleNamespace(lag_ms=3.0),))
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds == 0.25:
-            self._apply()
-            self.world.tick()
-            await really(0)
-            return
-        until = self.world.now + timedelta(seconds=seconds)
-        while self.world.now < until:
-            await really(0)
-
-    def _apply(self) -> None:
-        text = self.file.read_text()
-        if text == self._saved:
-            return
-        self._saved = text
-        if "concurrency: 64" in text:
-            self.world.edit(features={"parallelIngest": {"concurrency": 64}})
-            self.world.shared = 0.3
-        elif "maxSize: 200" in text:
-            self.world.edit(features={"cache": {"maxSize": 200}})
-            self.world.shared = 0.0
+def saved(world: World, text: str) -> None:
+    if "concurrency: 64" in text:
+        world.edit(features={"parallelIngest": {"concurrency": 64}})
+        world.shared = 0.3
+    elif "maxSize: 200" in text:
+        world.edit(features={"cache": {"maxSize": 200}})
+        world.shared = 0.0
 
 
 class Control:
@@ -96,7 +56,7 @@ class Control:
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunningWorld:
     file = tmp_path / "stack.yaml"
     file.write_text(SPEC)
-    running = RunningWorld(settled_world(rate=60), file)
+    running = RunningWorld(settled_world(rate=60), file, saved)
     patched = SimpleNamespace(**{**vars(asyncio), "sleep": running.sleep})
     monkeypatch.setattr(interference, "asyncio", patched)
     client = SimpleNamespace(AsyncClient=lambda **_: Control(running.world, running.heard))

@@ -29,7 +29,7 @@ WAYS: Final = {
 
 def draw_pairs(standing: Standing) -> RenderableType:
     """Which window is on, and how far the pairs have come."""
-    line = Text(f"pair {standing.pair}, window {standing.window} of 2", style="bold")
+    line = Text.assemble((f"pair {standing.pair}, window {standing.window} of 2", "bold"))
     if standing.flags == "waiting":
         line.append("  waiting: the world cannot be measured, flags off", style="yellow")
     else:
@@ -42,7 +42,7 @@ def draw_pairs(standing: Standing) -> RenderableType:
 def draw_reversal(reversal: Reversal, stack: str) -> RenderableType:
     """Which pods are back on the flag's older value, and what the comparison says."""
     pods = " ".join(name.removeprefix(f"{stack}-") for name in reversal.pods)
-    line = Text(f"reverse canary {reversal.number}", style="bold")
+    line = Text.assemble((f"reverse canary {reversal.number}", "bold"))
     if reversal.flags == "on":
         line.append(f"  {pods} back on the older value, the others keep the promoted one", style="cyan")
     else:

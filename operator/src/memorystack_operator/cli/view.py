@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Final
 
 from rich.bar import Bar
@@ -11,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from memorystack_operator.cli.document import flag_text
 from memorystack_operator.cli.pairs_view import draw_pairs, draw_reversal
 from memorystack_operator.local.report import ArmView, EventLine, Report
 
@@ -33,6 +35,7 @@ COLOURS: Final = {
     "Waiting": "yellow",
     "Pending": "yellow",
 }
+MESSAGE_CHARACTERS: Final = 180
 _QUESTIONS: Final = {
     "over": "over budget",
     "worse": "worse than stable",
@@ -51,7 +54,7 @@ def draw(report: Report, events: Sequence[EventLine]) -> RenderableType:
     elif report.questions and (report.pairs is None or report.pairs.kind == "Proving"):
         parts += [Text(), _evidence(report)]
     if events:
-        parts += [Text(), *(event_text(e) for e in events)]
+        parts += [Text(), *(event_text(_shortened(e)) for e in events)]
     cores = report.headroom.cores
     machine = f"CPU idle {report.headroom.idle_percent:.0f} % of {cores} cores" if cores else None
     title = f"[bold]{report.name}[/]  {report.gateway}"
@@ -63,19 +66,21 @@ def draw(report: Report, events: Sequence[EventLine]) -> RenderableType:
 def event_text(event: EventLine) -> Text:
     """One line: time, reason, message."""
     colour = "red" if event.type == "Warning" else "green"
-    line = Text(f"{event.at[11:19]}  ", style="dim")
-    line.append(event.reason, style=colour)
-    line.append(f"  {event.message}")
-    return line
+    return Text.assemble((f"{event.at[11:19]}  ", "dim"), (event.reason, colour), f"  {event.message}")
+
+
+def _shortened(event: EventLine) -> EventLine:
+    """Two lines of the view; `explain`, `status --output json` and the file of events have all of it."""
+    return event.model_copy(update={"message": shorten(event.message, MESSAGE_CHARACTERS, placeholder=" ...")})
 
 
 def _headline(report: Report) -> RenderableType:
     phase = str(report.status.phase)
-    line = Text(phase, style=f"bold {COLOURS.get(phase, 'white')}")
+    line = Text.assemble((phase, f"bold {COLOURS.get(phase, 'white')}"))
     rollout = report.status.rollout
     if rollout:
         line.append(f"  {rollout.stage}", style="bold")
-        line.append(f" {rollout.value}")
+        line.append(f" {flag_text(rollout.value)}")
         if rollout.plan:
             step = rollout.plan[rollout.step]
             what = "pause" if step.pause else f"{step.weight} %"

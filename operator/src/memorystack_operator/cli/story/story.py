@@ -29,6 +29,8 @@ EDITS: Final = {
     "httpPool": ("httpPool: {enabled: false, connections: 10,", "httpPool: {enabled: true, connections: 1,"),
 }
 VERDICT_SECONDS: Final = 240.0
+DETOUR_SECONDS: Final = 300.0
+"""More, once the flag was withdrawn: until the environment is well, and the switchback has found whose doing it was."""
 SETTLE_SECONDS: Final = 20.0
 
 
@@ -51,7 +53,12 @@ class Story:
         watch = self._start_load()
         self._say("(a) all flags off, traffic begins: every pod's own history is the yardstick (two to three minutes)")
         self.before = await gather_history(stack, self._say)
-        await self._change(stack, watch, "parallelIngest", "(b) parallelIngest: {concurrency: 4} is saved to the file")
+        decided = await self._change(
+            stack, watch, "parallelIngest", "(b) parallelIngest: {concurrency: 4} is saved to the file"
+        )
+        if not decided:
+            self._say("    (c) would only wait behind it, so the story ends here")
+            return
         await self._change(
             stack,
             watch,
@@ -60,7 +67,8 @@ class Story:
             "the promotion (half a minute to a minute)",
         )
 
-    async def _change(self, stack: Stack, watch: Watch, name: str, text: str) -> None:
+    async def _change(self, stack: Stack, watch: Watch, name: str, text: str) -> bool:
+        """Whether the operator has made up its mind."""
         known = {r.id for r in stack.status.history}
         watch.begin()
         saved_at = datetime.now(UTC)
@@ -70,9 +78,10 @@ class Story:
         change = change_report(name, EXPECTED[name], saved_at, record, watch.end())
         self.changes.append(change)
         self._say(_told(change))
+        return record is not None
 
     async def _outcome(self, stack: Stack, watch: Watch, known: set[str], name: str) -> RolloutRecord | None:
-        until = time.monotonic() + VERDICT_SECONDS
+        until, detour = time.monotonic() + VERDICT_SECONDS, DETOUR_SECONDS
         found: RolloutRecord | None = None
         while time.monotonic() < until:
             await asyncio.sleep(0.25)
@@ -80,6 +89,8 @@ class Story:
             rollout = stack.status.rollout
             if rollout and rollout.stage == name and rollout.flags_on:
                 self.frame = picture(stack.report(), read_events(stack.folder.events, EVENTS_SHOWN))
+            if rollout and rollout.stage == name and rollout.withdrawals:
+                until, detour = until + detour, 0.0
             found = next((r for r in stack.status.history if r.id not in known and r.stage == name), None)
             if found and found.everywhere_at:
                 return found
