@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -19,6 +19,7 @@ from memorystack_operator.core import Status
 from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.limits import limits_of
 from memorystack_operator.core.standing import Reversal, Standing, reversal_of, standing_of
+from memorystack_operator.core.state import RolloutState
 from memorystack_operator.local.machine import Headroom
 from memorystack_operator.local.source import Source
 from memorystack_operator.local.supervisor import LocalPod
@@ -36,6 +37,9 @@ __all__ = [
     "read_report",
     "share_of",
 ]
+
+TRYING: Final = frozenset({RolloutState.PROGRESSING, RolloutState.SWITCHBACK, RolloutState.PROVING})
+"""States in which the chosen pods are an arm of their own, also while their flags are off for a window."""
 
 
 class View(BaseModel):
@@ -115,7 +119,7 @@ def make_report(
     **rest: Any,
 ) -> Report:
     """`rest` are further fields of Report."""
-    canaries = status.rollout.pods if status.rollout else ()
+    canaries = status.rollout.pods if status.rollout and status.rollout.state in TRYING else ()
     return Report(
         name=source.stack.metadata.name,
         at=datetime.now(UTC),
