@@ -12,7 +12,7 @@ WHEELS = $(BIN)/python images/wheels.py --python $(WHEELS_PYTHON) --machine $(WH
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help install generate demo demo-interference test check format simulate bench audit lock clean \
+.PHONY: help install generate demo demo-interference test cover-changed mutate check format simulate bench audit lock clean \
   cluster-build cluster-up cluster-down cluster-status
 
 help: ## Show this list
@@ -57,6 +57,16 @@ wheels: $(READY) ## Fetch by hash what the images are made of, for WHEELS_PYTHON
 	@$(WHEELS) images/runtime.lock dist/wheels/runtime runtime
 	@$(WHEELS) images/operator.lock dist/wheels/operator runtime operator
 
+# The last commit that is a day older than HEAD, by the commits' own dates: a clone gives the same answer on any day.
+BASE ?= $(shell git rev-list -1 --before=$$(( $$(git show -s --format=%ct HEAD) - 86400 )) HEAD)
+
+cover-changed: $(READY) ## After make test: 95 % of the lines changed since BASE=<revision> (a day before HEAD) are covered
+	@test -n "$(BASE)" || { echo "make cover-changed: no commit is a day older than HEAD; name one: make cover-changed BASE=<revision>" >&2; exit 2; }
+	@test -f .coverage || { echo "make cover-changed: run make test first, it measures the coverage" >&2; exit 2; }
+	@git log -1 --format='Lines changed since %h of %ci (%s)' $(BASE)
+	$(BIN)/python -m coverage xml -q -o coverage.xml --fail-under 0
+	$(BIN)/diff-cover coverage.xml --compare-branch $(BASE) --diff-range-notation .. --fail-under 95
+
 cluster-build: $(READY) ## Build etcd, Kubernetes and helm from their Go modules into ~/.cache/memorystack (minutes, once)
 	@$(CLUSTER) build $(ARGS)
 
@@ -100,6 +110,6 @@ lock: ## Make requirements.lock and the images' locks anew from the three pyproj
 	$(LOCK) -c requirements.lock --extra local runtime/pyproject.toml -o tests/cluster/images/engines.lock
 
 clean: ## Remove what the other targets made, .venv and .memorystack included
-	rm -rf $(VENV) .memorystack .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) .memorystack .coverage .coverage.* coverage.xml htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 	  .import_linter_cache mutants dist build bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
