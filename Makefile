@@ -12,8 +12,8 @@ WHEELS = $(BIN)/python images/wheels.py --python $(WHEELS_PYTHON) --machine $(WH
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help install generate demo demo-interference test cover-changed mutate check format simulate bench audit lock clean \
-  cluster-build cluster-up cluster-down cluster-status
+.PHONY: help install generate demo demo-interference test cover-changed mutate check format simulate bench audit lock \
+  clean cluster-build cluster-up cluster-down cluster-status
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ cover-changed: $(READY) ## After make test: 95 % of the lines changed since BASE
 	@git log -1 --format='Lines changed since %h of %ci (%s)' $(BASE)
 	$(BIN)/python -m coverage xml -q -o coverage.xml --fail-under 0
 	$(BIN)/diff-cover coverage.xml --compare-branch $(BASE) --diff-range-notation .. --fail-under 95
+
+mutate: $(READY) ## Change code in many small ways and see whether tests notice: make mutate PATHS=core/bets.py (all: hours)
+	PYTHONPATH=tests $(BIN)/python -m support.mutation $(PATHS)
 
 cluster-build: $(READY) ## Build etcd, Kubernetes and helm from their Go modules into ~/.cache/memorystack (minutes, once)
 	@$(CLUSTER) build $(ARGS)

@@ -98,7 +98,7 @@ async def test_latency_grows_with_the_items(embedder: httpx.AsyncClient) -> None
 
 
 async def test_requests_beyond_the_capacity_wait_in_order() -> None:
-    with start("embedder", latency_ms=15, item_latency_ms=0, capacity=2) as engine:
+    with start("embedder", latency_ms=250, item_latency_ms=0, capacity=2) as engine:
         async with httpx.AsyncClient(base_url=engine.url) as client:
             tasks = []
             for number in range(8):

@@ -1,0 +1,88 @@
+"""Which modules are mutated, and which tests should notice: fast ones, that need no process of their own.
+
+A function is tried with those of these tests that reach it, quickest first; so the lists may be wide, but each test in
+them runs once before the mutants do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Final
+
+from support.mutation.stage import ROOT, SOURCES, Module
+
+__all__ = ["chosen"]
+
+CORE: Final = "memorystack_operator/core/"
+RUNTIME: Final = "memorystack_runtime/"
+NOT_SLOW: Final = ("-k", "not enumeration and not almost_never and not between_any_two_reads and not in_minutes")
+"""Those that prove an error rate by thousands of runs: they notice nothing that a quicker one does not."""
+TABLE: Final[tuple[tuple[str, str], ...]] = (
+    (f"{CORE}bets.py", "evidence forecast"),
+    (f"{CORE}evidence.py", "evidence verdict standing progress"),
+    (f"{CORE}switchback.py", "switchback standing"),
+    (f"{CORE}pairs.py", "switchback proving standing"),
+    (f"{CORE}proving.py", "proving standing explain"),
+    (f"{CORE}verdict.py", "verdict evidence limits"),
+    (f"{CORE}limits.py", "limits evidence calibration"),
+    (f"{CORE}calibration.py", "calibration"),
+    (f"{CORE}dispersion.py", "calibration"),
+    (f"{CORE}history.py", "calibration"),
+    (f"{CORE}arms.py", "arms calibration verdict"),
+    (f"{CORE}chi_square.py", "noncentral calibration"),
+    (f"{CORE}noncentral.py", "noncentral calibration"),
+    (f"{CORE}stages.py", "scenarios outlook"),
+    (f"{CORE}canary.py", "scenarios outlook autoscaling"),
+    (f"{CORE}forecast.py", "forecast outlook"),
+    (f"{CORE}outlook.py", "outlook forecast"),
+    (f"{CORE}advice.py", "outlook"),
+    (f"{CORE}room.py", "outlook standing"),
+    (f"{CORE}explain.py", "explain"),
+    (f"{CORE}standing.py", "standing explain"),
+    (f"{CORE}revers*.py", "stabilization late_reasons watch_scenarios"),
+    (f"{CORE}stabilization.py", "stabilization watch_scenarios"),
+    (f"{CORE}render/*.py", "render scenarios autoscaling"),
+    (f"{CORE}*.py", "scenarios late_reasons stabilization calibration arms explain progress"),
+    (f"{CORE}guards/*.py", "scenarios late_reasons stabilization proving watch_scenarios"),
+)
+"""The first pattern that fits a module names its tests, files of tests/operator/core."""
+LEFT_OUT: Final = ("*/__init__.py", "*/__main__.py")
+
+
+def chosen(words: Sequence[str]) -> list[Module]:
+    """Modules by name (`core/bets.py`), by folder (`core/guards`), or by path; all without words. Raises SystemExit."""
+    known = _known()
+    if not words:
+        return known
+    found = []
+    for word in words:
+        fitting = [m for m in known if m.name == word or m.name.startswith(f"{word.rstrip('/')}/")]
+        fitting = fitting or [m for m in known if str(m.source.relative_to(ROOT)) == word]
+        if not fitting:
+            raise SystemExit(f"no module {word}: name one as core/bets.py, or a folder as core/guards")
+        found += fitting
+    return list(dict.fromkeys(found))
+
+
+def _known() -> list[Module]:
+    found = []
+    for source in SOURCES.values():
+        for file in sorted((ROOT / source).rglob("*.py")):
+            path = file.relative_to(ROOT / source)
+            words = next((words for pattern, words in TABLE if _fits(path, pattern)), None)
+            if words and not any(fnmatch(str(path), left) for left in LEFT_OUT):
+                found.append(Module(path, (*map(_tests, words.split()), *NOT_SLOW)))
+    return found
+
+
+def _tests(word: str) -> str:
+    folder = ROOT / "tests" / "operator" / "core"
+    path = folder / word if (folder / word).is_dir() else folder / f"test_{word}.py"
+    return str(path.relative_to(ROOT))
+
+
+def _fits(path: Path, pattern: str) -> bool:
+    """As a shell would match it: a star does not reach into a folder."""
+    return fnmatch(str(path), pattern) and len(path.parts) == len(Path(pattern).parts)
