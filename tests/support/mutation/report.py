@@ -25,7 +25,7 @@ def keep(module: Module, outcome: Outcome, path: Path = REPORT) -> None:
         "score": round(outcome.detected / outcome.total, 3),
         "detected": outcome.detected,
         "mutants": outcome.total,
-        "sourceSha256": _hash(module.source),
+        "source": _hash(module.source),
         "survivors": {one.name.rpartition(".")[2]: f"{one.status}\n{one.change}" for one in outcome.survivors},
     }
     report["modules"] = dict(sorted(report["modules"].items()))
@@ -48,7 +48,7 @@ def scores(report: dict[str, Any]) -> dict[str, float]:
 def is_fresh(module: Module, path: Path = REPORT) -> bool:
     """Whether its entry was measured with this source."""
     entry = _read(path)["modules"].get(module.name)
-    return entry is not None and entry["sourceSha256"] == _hash(module.source)
+    return entry is not None and entry["source"] == _hash(module.source)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -59,4 +59,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _hash(source: Path) -> str:
-    return hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(source.read_bytes()).hexdigest()[:8]
