@@ -86,7 +86,10 @@ class FaultProxy:
         app = web.Application(client_max_size=16 << 20)
         app.router.add_route("*", "/{tail:.*}", self._pass)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as self._web:
+        session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=None), skip_auto_headers=["Content-Type"]
+        )
+        async with session as self._web:
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", self.port).start()
             self._started.set()
@@ -100,7 +103,7 @@ class FaultProxy:
         if fault and not fault.after:
             return self._broken(request, fault)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in {"host", "accept-encoding"}}
-        body = await request.read()
+        body = await request.read() or None
         url = f"{self._plane.url}{request.path_qs}"
         async with self._web.request(request.method, url, headers=headers, data=body) as answer:
             if fault:
