@@ -73,8 +73,8 @@ mutate: $(READY) ## Change code in many small ways and see whether tests notice:
 cluster-build: $(READY) ## Build etcd, Kubernetes and helm from their Go modules into ~/.cache/memorystack (minutes, once)
 	@$(CLUSTER) build $(ARGS)
 
-cluster-up: $(READY) ## Bring up a real control plane on this machine, without root
-	@$(CLUSTER) up $(ARGS)
+cluster-up: $(READY) ## Bring up a real control plane, without root; NODE=1 (as root): with kubelet, containerd and our images
+	@$(CLUSTER) up $(if $(NODE),--node) $(ARGS)
 
 cluster-down: $(READY) ## End it and remove all that it made, also after a crash
 	@$(CLUSTER) down $(ARGS)

@@ -62,15 +62,18 @@ def build(names: tuple[str, ...]) -> None:
 @main.command("up")
 @_folder
 @click.option("--port", default=0, help="The API server's port on 127.0.0.1; 0 takes a free one.")
+@click.option("--node", is_flag=True, help="With a real node: kubelet, containerd and our images. Needs root.")
 @_output
 @_told
-def bring_up(folder: Path, port: int, output: str) -> None:
-    """Bring the control plane up (etcd, API server, controller manager, scheduler; no root needed)."""
+def bring_up(folder: Path, port: int, node: bool, output: str) -> None:
+    """Bring a cluster up: etcd, API server, controller manager, scheduler, and a node.
+
+    Without --node the node makes processes of pods, and no root is needed.
+    """
     began = time.monotonic()
-    programs(CONTROL_PLANE)
     cluster = ClusterFolder(folder)
     with _progress(cluster):
-        keeper = up(cluster, port)
+        keeper = up(cluster, port, node=node)
     seconds = round(time.monotonic() - began, 1)
     if output == "json":
         click.echo(json.dumps({"url": keeper.url, "kubeconfig": str(cluster.admin), "seconds": seconds}))

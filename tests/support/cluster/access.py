@@ -23,6 +23,7 @@ IDENTITIES: Final = {
     "kube-controller-manager": ("system:kube-controller-manager", ""),
     "kube-scheduler": ("system:kube-scheduler", ""),
     "kube-proxy": ("system:kube-proxy", ""),
+    "coredns": ("coredns", ""),
     "kubelet": (f"system:node:{NODE_NAME}", "system:nodes"),
 }
 """File of the kubeconfig -> user and group."""

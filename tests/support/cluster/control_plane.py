@@ -46,20 +46,25 @@ class Addresses:
     etcd: str
     etcd_peer: str
     host: str
+    """Where the API server is found by whoever runs beside it."""
     port: int
+    url: str
+    """Where it is found by people and tests."""
 
     @property
-    def url(self) -> str:
-        """The API server's."""
+    def inner_url(self) -> str:
+        """For the components."""
         return f"https://{self.host}:{self.port}"
 
 
-def choose(port: int = 0, host: str = HOST) -> Addresses:
+def choose(port: int = 0) -> Addresses:
     """Free ports; `port` is the API server's if it is not 0. Raises CannotStart when that is taken."""
     if port:
-        check_port(host, port, "--port")
+        check_port(HOST, port, "--port")
     client, peer = free_ports(HOST, 2)
-    return Addresses(f"http://{HOST}:{client}", f"http://{HOST}:{peer}", host, port or free_ports(host, 1)[0])
+    outside = port or free_ports(HOST, 1)[0]
+    url = f"https://{HOST}:{outside}"
+    return Addresses(f"http://{HOST}:{client}", f"http://{HOST}:{peer}", HOST, outside, url)
 
 
 def etcd(program: Path, folder: ClusterFolder, at: Addresses) -> list[str]:
@@ -86,7 +91,7 @@ def api_server(program: Path, folder: ClusterFolder, at: Addresses) -> list[str]
     return [
         str(program),
         f"--etcd-servers={at.etcd}",
-        f"--bind-address={at.host}",
+        f"--bind-address={HOST if at.host == HOST else '0.0.0.0'}",
         f"--advertise-address={at.host}",
         f"--secure-port={at.port}",
         f"--cert-dir={folder.keys}",

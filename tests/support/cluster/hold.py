@@ -28,27 +28,27 @@ END_SECONDS: Final = 60.0
 
 
 @contextmanager
-def hold(folder: ClusterFolder, port: int = 0) -> Iterator[KeeperRecord]:
+def hold(folder: ClusterFolder, port: int = 0, *, node: bool = False) -> Iterator[KeeperRecord]:
     """The cluster of that folder for the length of the block; it is brought up by the first and goes after the last.
 
     It also goes when all its holders are killed. Raises ClusterError.
     """
-    programs(CONTROL_PLANE)
-    path = _join(folder, port, kept=False)
+    _prepare(node=node)
+    path = _join(folder, port, kept=False, node=node)
     try:
         yield _wait(folder)
     finally:
         path.unlink(missing_ok=True)
 
 
-def up(folder: ClusterFolder, port: int = 0) -> KeeperRecord:
+def up(folder: ClusterFolder, port: int = 0, *, node: bool = False) -> KeeperRecord:
     """Brings it up until somebody says down. Raises ClusterError, also when it is up already."""
     running = folder.read_keeper()
     if running and (folder.holders / KEPT).exists():
         msg = f"a cluster is up already ({running.url}, pid {running.pid}): use it, or end it with make cluster-down"
         raise ClusterError(msg)
-    programs(CONTROL_PLANE)
-    path = _join(folder, port, kept=True)
+    _prepare(node=node)
+    path = _join(folder, port, kept=True, node=node)
     try:
         return _wait(folder)
     except BaseException:
@@ -67,11 +67,25 @@ def down(folder: ClusterFolder) -> bool:
             _end(keeper)
         found = end_remains(folder.remains)
         was = keeper is not None or found > 0 or folder.keeper.exists()
+        if (folder.root / "node").exists():  # else the keeper has done it
+            from support.node import cgroups
+
+            cgroups.remove(cgroups.name_for(folder.root))
         shutil.rmtree(folder.root)
         return was
 
 
-def _join(folder: ClusterFolder, port: int, *, kept: bool) -> Path:
+def _prepare(*, node: bool) -> None:
+    """All that takes minutes, while somebody looks on. Raises ClusterError."""
+    if not node:
+        programs(CONTROL_PLANE)
+        return
+    from support.node import prepare  # only here: it stands on this package
+
+    prepare()
+
+
+def _join(folder: ClusterFolder, port: int, *, kept: bool, node: bool) -> Path:
     with folder.locked():
         keeper = folder.read_keeper()
         if keeper and keeper.phase == "Ending":
@@ -80,21 +94,28 @@ def _join(folder: ClusterFolder, port: int, *, kept: bool) -> Path:
         path = folder.join(kept=kept)
         if keeper is None:
             try:
-                _start_keeper(folder, port)
+                _start_keeper(folder, port, node=node)
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
         return path
 
 
-def _start_keeper(folder: ClusterFolder, port: int) -> None:
+def _start_keeper(folder: ClusterFolder, port: int, *, node: bool) -> None:
     """Returns as soon as the keeper has written itself down. Raises ClusterError."""
     end_remains(folder.remains)
     for path in (folder.failure, folder.keeper, *folder.stopped.iterdir()):
         path.unlink(missing_ok=True)
     with (folder.logs / "keeper.log").open("ab") as log:
         started = subprocess.run(
-            [sys.executable, "-m", "support.cluster.keeper", str(folder.root), str(port)],
+            [
+                sys.executable,
+                "-m",
+                "support.cluster.keeper",
+                str(folder.root),
+                str(port),
+                "node" if node else "processes",
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

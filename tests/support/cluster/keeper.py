@@ -13,16 +13,17 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
 import httpx
 from support.cluster import control_plane
-from support.cluster.access import IDENTITIES, NODE_NAME, make_service_account_key, make_tokens, write_kubeconfig
+from support.cluster.access import IDENTITIES, make_service_account_key, make_tokens, write_kubeconfig
 from support.cluster.errors import ClusterError
 from support.cluster.folder import ClusterFolder
+from support.cluster.ground import Ground, Machine, Ready
 from support.cluster.programs import CONTROL_PLANE, programs
 
 from memorystack_operator.local.daemon import Daemon
@@ -41,12 +42,14 @@ GRACE_SECONDS: Final = 2.0
 class Keeper:
     """One cluster."""
 
-    def __init__(self, folder: ClusterFolder, port: int = 0) -> None:
+    def __init__(self, folder: ClusterFolder, ground: Ground, *, node: bool = False) -> None:
         self.folder = folder
-        self.at = control_plane.choose(port)
+        self.ground = ground
+        self._node = node
         self._daemons: dict[str, Daemon] = {}
         self._commands: dict[str, list[str]] = {}
         self._down: set[str] = set()
+        self._tokens: dict[str, str] = {}
 
     async def run(self) -> None:
         """Until nobody holds the cluster, or SIGTERM. Raises ClusterError when it does not come up."""
@@ -66,26 +69,29 @@ class Keeper:
             await self._bring_down()
 
     async def _bring_up(self) -> None:
-        folder, at = self.folder, self.at
+        folder, at = self.folder, self.ground.at
         shutil.rmtree(folder.etcd, ignore_errors=True)
+        await self.ground.open(self._start)
         found = programs(CONTROL_PLANE)
         make_service_account_key(folder.keys / "service-accounts.key")
-        tokens = make_tokens(folder.keys / "tokens.csv")
-        await self._start("etcd", control_plane.etcd(found["etcd"], folder, at), _answers(f"{at.etcd}/health"))
+        tokens = self._tokens = make_tokens(folder.keys / "tokens.csv")
+        # Only from this machine's own network can one ask etcd; else the API server says that it waits for it.
+        healthy = _answers(f"{at.etcd}/health") if at.host == control_plane.HOST else None
+        await self._begin("etcd", control_plane.etcd(found["etcd"], folder, at), healthy)
         server = control_plane.api_server(found["kube-apiserver"], folder, at)
-        await self._start("kube-apiserver", server, lambda: self._ask("/readyz", tokens["admin"]))
+        await self._begin("kube-apiserver", server, self._serves("/readyz"))
         for name in IDENTITIES:
-            write_kubeconfig(folder, name, at.url, tokens[name])
-        await self._start("kube-scheduler", control_plane.scheduler(found["kube-scheduler"], folder))
+            write_kubeconfig(folder, name, at.url if name == "admin" else at.inner_url, tokens[name])
+        await self._begin("kube-scheduler", control_plane.scheduler(found["kube-scheduler"], folder))
         manager = control_plane.controller_manager(found["kube-controller-manager"], folder)
         account = "/api/v1/namespaces/default/serviceaccounts/default"
-        await self._start("kube-controller-manager", manager, lambda: self._ask(account, tokens["admin"]))
-        node = f"/api/v1/nodes/{NODE_NAME}"
-        await self._start("kubelet", control_plane.process_kubelet(folder), lambda: self._ask(node, tokens["admin"]))
+        await self._begin("kube-controller-manager", manager, self._serves(account))
+        await self.ground.populate(self._start, self._serves)
 
-    async def _start(
-        self, name: str, command: Sequence[str], ready: Callable[[], Awaitable[bool]] | None = None
-    ) -> None:
+    async def _begin(self, name: str, command: Sequence[str], ready: Ready | None = None) -> None:
+        await self._start(name, self.ground.place(command), ready)
+
+    async def _start(self, name: str, command: Sequence[str], ready: Ready | None = None) -> int:
         """Returns once it is ready. Raises ClusterError with its last words when it does not become so."""
         began = time.monotonic()
         self._commands[name] = list(command)
@@ -98,15 +104,21 @@ class Keeper:
                 raise ClusterError(f"{name} does not come up: {said} (its log: {daemon.log})")
             await asyncio.sleep(0.05)
         print(f"{name} is ready after {time.monotonic() - began:.1f} s", flush=True)
+        return daemon.pid or 0
 
-    async def _ask(self, path: str, token: str) -> bool:
+    def _serves(self, path: str) -> Ready:
+        """Whether the API answers there, as administrator."""
+        return lambda: self._ask(path)
+
+    async def _ask(self, path: str) -> bool:
         certificate = self.folder.keys / "apiserver.crt"
         if not certificate.exists():
             return False
+        token = self._tokens["admin"]
         with suppress(httpx.HTTPError, ssl.SSLError, OSError):
             trust = ssl.create_default_context(cafile=str(certificate))
             async with httpx.AsyncClient(verify=trust, trust_env=False, timeout=2.0) as client:
-                answer = await client.get(self.at.url + path, headers={"authorization": f"Bearer {token}"})
+                answer = await client.get(self.ground.at.url + path, headers={"authorization": f"Bearer {token}"})
                 return answer.is_success
         return False
 
@@ -130,12 +142,13 @@ class Keeper:
             return True
 
     def _say(self, phase: Literal["Starting", "Up", "Ending"]) -> None:
-        self.folder.write_keeper(phase, self.at.url, node=False)
+        self.folder.write_keeper(phase, self.ground.at.url, node=self._node)
 
     async def _bring_down(self) -> None:
         self._say("Ending")
         for daemon in reversed(self._daemons.values()):
             await daemon.stop(GRACE_SECONDS)
+        await self.ground.close()
         self.folder.remains.unlink(missing_ok=True)
         shutil.rmtree(self.folder.etcd, ignore_errors=True)
 
@@ -143,7 +156,7 @@ class Keeper:
         record(self.folder.remains, [d.pid for d in self._daemons.values() if d.pid is not None])
 
 
-def _answers(url: str) -> Callable[[], Awaitable[bool]]:
+def _answers(url: str) -> Ready:
     async def ask() -> bool:
         with suppress(httpx.HTTPError):
             async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
@@ -153,11 +166,20 @@ def _answers(url: str) -> Callable[[], Awaitable[bool]]:
     return ask
 
 
+def _ground(folder: ClusterFolder, port: int, *, node: bool) -> Ground:
+    if node:
+        from support.node.ground import Namespaces  # only here: it stands on this package
+
+        return Namespaces(folder, port)
+    return Machine(folder, port)
+
+
 def main() -> int:
-    """`python -m support.cluster.keeper FOLDER PORT`: returns once the keeper, a process of its own, has written itself down."""
-    folder = ClusterFolder(Path(sys.argv[1]))
+    """`python -m support.cluster.keeper FOLDER PORT node|processes`: returns once the keeper, a process of its own, has written
+    itself down."""
+    folder, port, node = ClusterFolder(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3] == "node"
     try:
-        keeper = Keeper(folder, int(sys.argv[2]))
+        keeper = Keeper(folder, _ground(folder, port, node=node), node=node)
     except LocalError as error:
         write_atomically(folder.failure, str(error))
         return 1

@@ -3,3 +3,17 @@
 Needs root and Linux. Nothing of it touches the machine outside its namespaces: when their first process ends, the kernel takes
 processes, mounts, interfaces and packet rules with it. What remains, cgroups and files, `make cluster-down` removes.
 """
+
+from support.cluster.programs import CONTROL_PLANE, programs
+from support.node.ground import PROGRAMS
+from support.node.images import archives
+from support.node.packages import require
+
+__all__ = ["prepare"]
+
+
+def prepare() -> None:
+    """Packages, programs and images, where they are not there yet: minutes, once. Raises ClusterError."""
+    require()
+    programs(dict.fromkeys((*CONTROL_PLANE, *PROGRAMS)))
+    archives()

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import kopf
 import structlog
@@ -86,6 +86,8 @@ class Watch:
                     clusterwide=not self._namespaces,
                     namespaces=self._namespaces,
                     standalone=True,
+                    # Left out, kopf asks for the user's name, and the user of a pod is but a number.
+                    identity=cast("Any", "memorystack-operator"),
                     stop_flag=self._stop,
                 )
             )
