@@ -62,6 +62,20 @@ def of(rates, *, waited: float = 0, chosen=("p0",), previous=None, budgets=None,
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("bad", "mostly_bad"), [(0, False), (99, False), (100, False), (101, True), (200, True)])
+def test_arms_are_compared_by_the_fewer_kind_of_requests_as_it_was_before_the_flip(bad: int, mostly_bad: bool):
+    rates = {f"p{i}": [(200, bad, bad)] * 12 for i in range(3)}
+    assert of(rates).operations["store"].effect.mostly_bad is mostly_bad
+
+
+def test_what_is_carried_from_another_stage_is_compared_as_the_history_since_says():
+    old = of({f"p{i}": [(200, 180, 190)] * 12 for i in range(3)})
+    assert old.operations["store"].effect.mostly_bad
+    found = of(alike(4), previous=old).operations["store"].effect
+    assert (found.source, found.mostly_bad) == ("Carried", False)
+    assert found.message == "as before the last stage, since the history is short"
+
+
 @pytest.mark.parametrize(("blocks", "factor"), [(4, 3.76), (40, 1.377)])
 def test_the_chi_square_factor_is_the_known_one(blocks: int, factor: float):
     """verdict.md 7: 3.8 for four blocks, 1.38 for forty"""

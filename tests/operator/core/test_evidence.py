@@ -23,7 +23,7 @@ from memorystack_operator.core.bets import (
     restart_log_e,
     restart_step,
 )
-from memorystack_operator.core.evidence import P0, DesignEffect, Evidence, Finding, Read, Tally
+from memorystack_operator.core.evidence import P0, DesignEffect, Evidence, Finding, Read, Tally, contrast
 
 ALPHA = 0.01
 
@@ -102,6 +102,13 @@ def test_the_restart_mixture_is_an_e_value_at_p0_by_exact_enumeration(n: int):
     assert total <= 1 + 1e-9
 
 
+reads = st.builds(
+    Read,
+    canary=st.integers(0, 40).flatmap(lambda n: st.builds(Tally, st.just(n), st.integers(0, n))),
+    stable=st.integers(0, 80).flatmap(lambda n: st.builds(Tally, st.just(n), st.integers(0, n))),
+)
+
+
 @pytest.mark.parametrize(("grid", "sign"), [(RELATIVE, 1), (BETTER, -1)])
 @pytest.mark.parametrize(("canary", "stable", "bad"), [(5, 10, 4), (8, 3, 6), (1, 9, 2)])
 def test_the_relative_bets_are_e_values_when_both_arms_are_alike(grid, sign, canary: int, stable: int, bad: int):
@@ -114,6 +121,84 @@ def test_the_relative_bets_are_e_values_when_both_arms_are_alike(grid, sign, can
             for s in range(max(0, bad - stable), min(bad, canary) + 1)
         )
         assert total <= 1 + 1e-9
+
+
+def chances(canary: int, stable: int, bad: int, odds: float) -> dict[int, float]:
+    """How many of `bad` requests in both arms fall on the canary whose odds are `odds` times the others'."""
+    weights = {
+        s: comb(canary, s) * comb(stable, bad - s) * odds**s for s in range(max(0, bad - stable), min(bad, canary) + 1)
+    }
+    return {s: w / sum(weights.values()) for s, w in weights.items()}
+
+
+@pytest.mark.parametrize("mostly_bad", [False, True])
+@pytest.mark.parametrize("margin", [1.0, 1.6, 3.0])
+@pytest.mark.parametrize(("canary", "stable", "bad"), [(5, 10, 4), (8, 3, 6), (2, 6, 7), (4, 12, 15)])
+def test_a_contrast_is_an_e_value_at_its_margin_and_beyond(mostly_bad, margin, canary, stable, bad):
+    """By enumeration; odds on the far side of the margin are no better a bet.
+
+    "Worse" forgives a margin of at least 1, "better" one of at most 1: there a ratio of odds is never less than what
+    the binomial takes it for, a ratio of shares. Where most requests are bad the mean is 1 to the last digit.
+    """
+    effect = DesignEffect(mostly_bad=mostly_bad)
+    for ratio, forgiven, far in [(r, margin, 0.8) for r in RELATIVE] + [(r, 1 / margin, 1.25) for r in BETTER]:
+        means = []
+        for odds in (forgiven, forgiven * far):
+            means.append(
+                sum(
+                    p * exp(contrast(Read(Tally(canary, s), Tally(stable, bad - s)), effect, ratio, forgiven))
+                    for s, p in chances(canary, stable, bad, odds).items()
+                )
+            )
+        assert means[0] <= 1 + 1e-9
+        assert not mostly_bad or means[0] == pytest.approx(1.0)
+        assert means[1] < means[0] + 1e-9
+
+
+@pytest.mark.parametrize("mostly_bad", [False, True])
+@pytest.mark.parametrize("p", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("question", ["worse", "better"])
+def test_worse_and_better_are_e_values_where_both_arms_are_alike_by_exact_enumeration(mostly_bad, p, question):
+    """E[E_n] <= 1 over all that two readings of independent requests can show."""
+    total = 0.0
+    for a, b, c, d in itertools.product(range(3), range(4), range(4), range(2)):
+        evidence = Evidence(effect=DesignEffect(mostly_bad=mostly_bad)).add(Read(Tally(2, a), Tally(3, b)))
+        evidence = evidence.add(Read(Tally(3, c), Tally(1, d)))
+        bad, served = a + b + c + d, 9
+        ways = comb(2, a) * comb(3, b) * comb(3, c) * comb(1, d)
+        e = exp(getattr(evidence.findings(0.01, 0.05), question).log_e)
+        total += ways * p**bad * (1 - p) ** (served - bad) * e
+    assert 0.3 < total <= 1 + 1e-9
+
+
+@given(reads, st.sampled_from(RELATIVE + BETTER), st.floats(0.4, 2.5))
+def test_where_most_are_bad_it_is_the_same_to_count_the_good_ones(read: Read, ratio: float, margin: float):
+    def turned(tally: Tally) -> Tally:
+        return Tally(tally.requests, tally.requests - tally.bad)
+
+    effect, mirrored = DesignEffect(mostly_bad=True, phi_rel=2.0), Read(turned(read.canary), turned(read.stable))
+    if read.canary.bad + read.stable.bad in (0, read.canary.requests + read.stable.requests):
+        return
+    good = contrast(mirrored, effect, 1 / ratio, 1 / margin)
+    assert good == pytest.approx(contrast(read, effect, ratio, margin), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("canary", "question", "limit", "blind"), [(25, "worse", 8, True), (20, "worse", 90, True), (4, "better", 5, False)]
+)
+def test_where_most_requests_are_bad_the_arms_are_told_apart(canary: int, question: str, limit: int, blind: bool):
+    """25 + 75 requests a second, stable 60 % bad, the canary 100, 80 or 16 %; margin 1.5, phi_rel 2"""
+    seconds = {}
+    for mostly_bad in (True, False):
+        effect = DesignEffect(mostly_bad=mostly_bad, margin=1.5, mirrored_margin=1 / 1.5, phi_rel=2.0)
+        evidence = Evidence(effect=effect)
+        for second in range(1, 1801):
+            evidence = evidence.add(Read(Tally(25, canary), Tally(75, 45)))
+            if getattr(evidence.findings(ALPHA / 4, 0.05), question).holds:
+                seconds[mostly_bad] = second
+                break
+    assert seconds[True] <= limit
+    assert (False not in seconds) is blind
 
 
 def test_the_restart_recursion_equals_the_sum_over_all_starts():
@@ -134,13 +219,6 @@ def test_nothing_read_is_no_evidence():
     assert not findings.enough
     assert log_sum_exp([]) == -inf
     assert log_mean_exp([0.0, 0.0]) == 0.0
-
-
-reads = st.builds(
-    Read,
-    canary=st.integers(0, 40).flatmap(lambda n: st.builds(Tally, st.just(n), st.integers(0, n))),
-    stable=st.integers(0, 80).flatmap(lambda n: st.builds(Tally, st.just(n), st.integers(0, n))),
-)
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from datetime import UTC, datetime, timedelta
-from math import exp, log
+from math import comb, exp, log
 
 import pytest
 from support.world import rollout, stack
 
 from memorystack_operator.core.evidence import DesignEffect, Evidence, Read, Tally
 from memorystack_operator.core.limits import switchback_level
-from memorystack_operator.core.reverse import Answer, Reverse, answer_of, between
+from memorystack_operator.core.reverse import RELEVANT, Answer, Reverse, answer_of, between
 from memorystack_operator.core.slices import Slice, pooled
 from memorystack_operator.core.stabilization import OverBudget, Promotion, Watch, look, threshold
 from memorystack_operator.core.stages import canonical
@@ -301,11 +302,24 @@ def test_a_later_question_needs_more_evidence():
 
 
 def test_the_margin_of_the_pods_own_odds_moves_the_bar():
-    read = Read(Tally(100, 10), Tally(100, 20))
+    read = Read(Tally(100, 15), Tally(100, 19))
     plain = blank().after(read, DesignEffect())
     tolerant = blank().after(read, DesignEffect(mirrored_margin=0.5))
     assert tolerant.same > plain.same
     assert blank().after(Read(Tally(0, 0), Tally(9, 9)), DesignEffect()).same == 0.0
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
+def test_a_harmful_value_is_not_acquitted_however_many_requests_are_bad(share: float):
+    """Exact: where its odds are just those that matter, the evidence of "no difference" has a mean of 1."""
+    canary, stable = 6, 9
+    older = share / RELEVANT / (1 - share + share / RELEVANT)
+    mean = 0.0
+    for x, y in itertools.product(range(canary + 1), range(stable + 1)):
+        chance = comb(canary, x) * older**x * (1 - older) ** (canary - x)
+        chance *= comb(stable, y) * share**y * (1 - share) ** (stable - y)
+        mean += chance * exp(blank().after(Read(Tally(canary, x), Tally(stable, y)), DesignEffect()).same)
+    assert mean == pytest.approx(1.0, abs=1e-6)
 
 
 def test_equal_arms_over_budget_are_hardly_ever_a_late_regression():

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from memorystack_operator.core.evidence import Finding, Findings, Tally
-from memorystack_operator.core.verdict import Case, Judged, Outcome, Reason, judge, multiple
+from memorystack_operator.core.phrases import multiple
+from memorystack_operator.core.verdict import Case, Judged, Outcome, Reason, judge
 
 
 def findings(*holds: str, enough: bool = True) -> Findings:

@@ -25,13 +25,15 @@ from memorystack_operator.core.history import History, Scope, cut, cut_long, sec
 from memorystack_operator.core.room import Room
 from memorystack_runtime.contract import LADDER_MS, EvidenceReport, Operation
 
-__all__ = ["ASSUMED_PHI", "PATIENCE", "Calibration", "Prior", "calibrate", "room_of"]
+__all__ = ["ASSUMED_PHI", "MOSTLY_BAD", "PATIENCE", "Calibration", "Prior", "calibrate", "room_of"]
 
 ASSUMED_PHI: Final = 10.0
 PATIENCE: Final = timedelta(minutes=10)
 MIN_SINCE: Final = timedelta(seconds=30)
 MIN_REQUESTS_SINCE: Final = 100
 MAX_MARGIN: Final = 3.0
+MOSTLY_BAD: Final = 0.5
+"""Above it bad requests are no rare events any more, and arms are compared by their exact distribution."""
 
 
 class Prior(Value):
@@ -71,7 +73,7 @@ def calibrate(
 
     `budgets` in ms; `chosen` the uids of the pods that will carry the canary; `now` in Unix seconds; `waited` since the
     wait began: after 10 minutes an operation with too little traffic gets the assumed design effect of 10. `previous`
-    is the calibration before the last promotion, whose design effects serve until there are 10 new blocks, and `since`
+    is the calibration of the stage before, whose design effects serve until there are 10 new blocks, and `since`
     the Unix seconds of that promotion: shares and margins come from the time since only.
     """
     found: dict[Operation, Prior | None] = {}
@@ -121,7 +123,9 @@ def _prior(
     margin, mirrored = _margins(history, edge, budget, chosen)
     share = total.bad / total.requests if total.requests else 0.0
     return Prior(
-        effect=effect.model_copy(update={"margin": margin, "mirrored_margin": mirrored}),
+        effect=effect.model_copy(
+            update={"margin": margin, "mirrored_margin": mirrored, "mostly_bad": share > MOSTLY_BAD}
+        ),
         over_budget_before=share > P0,
         share=round(share, 6),
         requests=total.requests,
@@ -130,9 +134,11 @@ def _prior(
 
 
 def _effect(found: Dispersion | None, old: Prior | None, rate: float) -> DesignEffect | None:
-    """Measured, or carried over from before the last promotion, or not yet known (None)."""
+    """Measured, or carried over from the stage before, or not yet known (None)."""
     if (found is None or found.short) and old is not None and old.effect.source != "Assumed":
-        return old.effect.model_copy(update={"source": "Carried", "message": "from before the last promotion"})
+        return old.effect.model_copy(
+            update={"source": "Carried", "message": "as before the last stage, since the history is short"}
+        )
     if found is None:
         return None
     return DesignEffect(

@@ -23,6 +23,7 @@ from memorystack_operator.core.bets import (
     restart_log_e,
     restart_step,
 )
+from memorystack_operator.core.noncentral import odds_gain
 
 __all__ = [
     "MIN_READS",
@@ -34,6 +35,7 @@ __all__ = [
     "Findings",
     "Read",
     "Tally",
+    "contrast",
 ]
 
 P0: Final = 0.05
@@ -99,6 +101,8 @@ class DesignEffect(Value):
     """Odds ratio of canary to stable that is tolerated (>= 1), from the pods' own odds before the flip."""
     mirrored_margin: float = 1.0
     """The same for "better" (<= 1)."""
+    mostly_bad: bool = False
+    """More than half of all requests were bad before the flip, when this is fixed: see `contrast`."""
     rate: float = 0.0
     """Requests per second of all pods together, at which `phi_abs` was measured."""
     source: Literal["Measured", "Short", "Carried", "Assumed"] = "Assumed"
@@ -246,18 +250,29 @@ def _gains(tally: Tally, grid: tuple[float, ...], p0: float, phi: float = 1.0) -
 
 
 def _relative_gains(read: Read, effect: DesignEffect) -> tuple[list[float], list[float]]:
-    """Log gains of "worse" and "better": of K bad requests in both arms, how many fell on the canary (verdict.md 1.5)."""
-    canary, stable = read.canary, read.stable
-    both = canary.bad + stable.bad
-    if not (canary.requests and stable.requests and both):
-        return [0.0] * len(RELATIVE), [0.0] * len(BETTER)
+    """Log gains of "worse" and "better" at each ratio of their grids."""
     return (
-        [log_ratio(canary.bad, both, r, _expected(read, effect.margin)) / effect.phi_rel for r in RELATIVE],
-        [log_ratio(canary.bad, both, r, _expected(read, effect.mirrored_margin)) / effect.phi_rel for r in BETTER],
+        [contrast(read, effect, ratio, effect.margin) for ratio in RELATIVE],
+        [contrast(read, effect, ratio, effect.mirrored_margin) for ratio in BETTER],
     )
 
 
-def _expected(read: Read, margin: float) -> float:
-    """The canary's share of the bad requests if its odds are `margin` times the others'."""
-    weighted = margin * read.canary.requests
-    return weighted / (weighted + read.stable.requests)
+def contrast(read: Read, effect: DesignEffect, ratio: float, margin: float) -> float:
+    """Log likelihood ratio, tempered, of canary:stable odds of a bad request of `ratio` times `margin` against `margin`.
+
+    Of all bad requests in both arms, how many fell on the canary (verdict.md 1.5). The binomial distribution stands for
+    the noncentral hypergeometric one, which is a fair bet too, and quick, while bad requests are the fewer. Where most
+    are bad it would be blind: at 60 % bad a canary with 100 % has few more than its share of them. There the exact one
+    is used, to which it is the same whether the bad requests are counted or the good ones.
+    """
+    canary, stable = read.canary, read.stable
+    both = canary.bad + stable.bad
+    if not (canary.requests and stable.requests and both):
+        return 0.0
+    if effect.mostly_bad:
+        gain = odds_gain(
+            canary.bad, canary.requests, stable.requests, both, log_odds=log(ratio * margin), log_null=log(margin)
+        )
+        return gain / effect.phi_rel
+    weighted = margin * canary.requests
+    return log_ratio(canary.bad, both, ratio, weighted / (weighted + stable.requests)) / effect.phi_rel

@@ -13,12 +13,12 @@ from math import log
 from typing import Final, Self
 
 from memorystack_operator.api.spec import Spec
-from memorystack_operator.core.bets import log_ratio
 from memorystack_operator.core.evidence import DesignEffect, Evidence, Finding, Read, Tally, Value
 from memorystack_operator.core.limits import limits_of, switchback_level
+from memorystack_operator.core.noncentral import odds_gain
 from memorystack_runtime.contract import Operation
 
-__all__ = ["SHARE", "Answer", "Comparison", "Reverse", "answer_of", "between", "compare"]
+__all__ = ["RELEVANT", "SHARE", "Answer", "Comparison", "Reverse", "answer_of", "between", "compare"]
 
 SHARE: Final = 50
 """Weight of a reverse canary: two equal arms tell the most, and both values were good enough to serve once."""
@@ -114,10 +114,14 @@ def between(before: Evidence, after: Evidence) -> Read:
 
 
 def _same(read: Read, effect: DesignEffect) -> float:
-    """Log likelihood ratio of equal odds against odds that are `RELEVANT` times smaller on the canary."""
-    both = read.canary.bad + read.stable.bad
-    if not both or not read.canary.requests or not read.stable.requests:
+    """Log likelihood ratio of equal odds against odds that are `RELEVANT` times smaller on the canary.
+
+    By the exact distribution: where many requests are bad the binomial one takes a difference of odds for less than it
+    is, and would acquit.
+    """
+    canary, stable = read.canary, read.stable
+    both = canary.bad + stable.bad
+    if not (both and canary.requests and stable.requests):
         return 0.0
-    ratio = RELEVANT / effect.mirrored_margin
-    weighted = read.canary.requests / ratio
-    return log_ratio(read.canary.bad, both, ratio, weighted / (weighted + read.stable.requests)) / effect.phi_rel
+    harm = log(effect.mirrored_margin / RELEVANT)
+    return odds_gain(canary.bad, canary.requests, stable.requests, both, log_odds=0.0, log_null=harm) / effect.phi_rel

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final, Literal
 
-from memorystack_operator.core.calibration import PATIENCE, Calibration, Prior, calibrate
+from memorystack_operator.core.calibration import MOSTLY_BAD, PATIENCE, Calibration, Prior, calibrate
 from memorystack_operator.core.evidence import P0, DesignEffect, Value
 from memorystack_operator.core.history import History, Scope, cut
 from memorystack_operator.core.room import Room
@@ -88,7 +88,7 @@ def _traffic(
         rate=round(rate, 3),
         share=share,
         requests=prior.requests,
-        effect=prior.effect,
+        effect=prior.effect.model_copy(update={"mostly_bad": share > MOSTLY_BAD}),
         source=source,
         room=prior.room,
     )

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from math import exp
 from typing import Final
 
-from memorystack_operator.core.evidence import Finding, Findings, Tally
+from memorystack_operator.core.case import Case, Judged
+from memorystack_operator.core.phrases import besides, counts, multiple, not_judged, passed, progress, proof_of_worse
 
-__all__ = ["GRACE", "Case", "Judged", "Outcome", "Reason", "Verdict", "judge", "multiple"]
+__all__ = ["GRACE", "Case", "Judged", "Outcome", "Reason", "Verdict", "judge"]
 
 GRACE: Final = timedelta(seconds=60)
 """How long a canary may be over budget, and not yet worse, while the others are not over."""
@@ -50,38 +50,6 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One operation as the table sees it."""
-
-    name: str
-    limit: str
-    """The budget in words, as `250ms` or `1 %`."""
-    findings: Findings
-    canary: Tally
-    stable: Tally
-    over_budget_before: bool = False
-    over_for: timedelta = timedelta()
-    """How long `over` has held without a break."""
-    proof: Finding | None = None
-    """Pairs of windows and Plain's evidence together, where the step is being proved."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """All that the table looks at."""
-
-    operations: tuple[Judged, ...]
-    errors: Judged | None = None
-    """Failed requests of all operations; convicts only."""
-    no_data: bool = False
-    require_better: bool = False
-    """`analysis.require: Better`."""
-    early: bool = False
-    """Before the step's minDuration."""
-    timed_out: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """The table's answer, with the sentence that people read."""
 
@@ -97,11 +65,6 @@ class Verdict:
 def judge(case: Case) -> Verdict:
     """The first row that matches."""
     return next(verdict for row in ROWS if (verdict := row(case)))
-
-
-def multiple(finding: Finding) -> str:
-    """Evidence for people: `43x of 100x needed`."""
-    return f"{_times(finding.log_e)} of {_times(finding.needed)} needed"
 
 
 def _no_data(case: Case) -> Verdict | None:
@@ -120,8 +83,8 @@ def _no_traffic(case: Case) -> Verdict | None:
 def _over_and_worse(case: Case) -> Verdict | None:
     for op in _ready(case):
         if op.findings.over.holds and op.findings.worse.holds:
-            text = f"{op.name} over its budget of {op.limit} and worse than stable: {_counts(op)}; {_proof(op)}"
-            return Verdict(Outcome.ROLLBACK, Reason.P95_OVER_BUDGET, text + _besides(case, op), op.name)
+            text = f"{op.name} over its budget of {op.limit} and worse than stable: {counts(op)}; {proof_of_worse(op)}"
+            return Verdict(Outcome.ROLLBACK, Reason.P95_OVER_BUDGET, text + besides(case, op), op.name)
     return None
 
 
@@ -129,15 +92,19 @@ def _errors(case: Case) -> Verdict | None:
     op = case.errors
     if op is None or not (op.findings.enough and op.findings.over.holds and op.findings.worse.holds):
         return None
-    text = f"more than {op.limit} of requests fail, and more than on stable: {_counts(op, 'failed')}; {_proof(op)}"
+    text = (
+        f"more than {op.limit} of requests fail, and more than on stable: {counts(op, 'failed')}; {proof_of_worse(op)}"
+    )
     return Verdict(Outcome.ROLLBACK, Reason.ERRORS_OVER_BUDGET, text, op.name)
 
 
 def _worse_when_over_before(case: Case) -> Verdict | None:
     for op in _ready(case):
         if op.over_budget_before and op.findings.worse.holds:
-            text = f"{op.name} was over {op.limit} before and is worse with the flag: {_counts(op)}; {_proof(op)}"
-            return Verdict(Outcome.ROLLBACK, Reason.WORSE, text + _besides(case, op), op.name)
+            text = (
+                f"{op.name} was over {op.limit} before and is worse with the flag: {counts(op)}; {proof_of_worse(op)}"
+            )
+            return Verdict(Outcome.ROLLBACK, Reason.WORSE, text + besides(case, op), op.name)
     return None
 
 
@@ -146,11 +113,11 @@ def _environment(case: Case) -> Verdict | None:
         if op.over_budget_before or not op.findings.over.holds:
             continue
         if op.findings.stable_over.holds:
-            text = f"{op.name} is over {op.limit} on both arms, so the environment is slow: {_counts(op)}"
+            text = f"{op.name} is over {op.limit} on both arms, so the environment is slow: {counts(op)}"
             return Verdict(Outcome.WITHDRAW, Reason.ENVIRONMENT_OVER_BUDGET, text, op.name)
         if op.over_for >= GRACE:
             seconds = int(op.over_for.total_seconds())
-            text = f"{op.name} over {op.limit} for {seconds} s, not proved worse than stable: {_counts(op)}"
+            text = f"{op.name} over {op.limit} for {seconds} s, not proved worse than stable: {counts(op)}"
             return Verdict(Outcome.WITHDRAW, Reason.SUSPECTED_OVER_BUDGET, text, op.name)
     return None
 
@@ -172,17 +139,17 @@ def _baking(case: Case) -> Verdict | None:
 
 def _promote(case: Case) -> Verdict | None:
     judged = [op for op in case.operations if op.canary.requests]
-    if not judged or not all(op.findings.enough and _passes(op) for op in judged):
+    if not judged or not all(op.findings.enough and op.passes for op in judged):
         return None
-    improved = [op for op in judged if _improves(op)]
+    improved = [op for op in judged if op.improves]
     worse = next((op for op in judged if op.findings.worse.holds), None)
     if worse and case.require_better:
-        text = f"{worse.name} is within {worse.limit} but worse than stable, and Better is required: {_counts(worse)}"
-        return Verdict(Outcome.ROLLBACK, Reason.WORSE, f"{text}; {_proof(worse)}", worse.name)
-    parts = [_passed(op) for op in judged]
+        text = f"{worse.name} is within {worse.limit} but worse than stable, and Better is required: {counts(worse)}"
+        return Verdict(Outcome.ROLLBACK, Reason.WORSE, f"{text}; {proof_of_worse(worse)}", worse.name)
+    parts = [passed(op) for op in judged]
     reason = Reason.IMPROVES if improved else Reason.WITHIN_BUDGET
-    text = "; ".join(parts) + (", but worse than stable" if worse else "") + _not_judged(case)
-    paired = any(not _improves(op) and not _within(op) for op in judged)
+    text = "; ".join(parts) + (", but worse than stable" if worse else "") + not_judged(case)
+    paired = any(not op.improves and not op.within for op in judged)
     operation = (improved or judged)[0].name
     return Verdict(Outcome.PROMOTE, reason, text, operation, worse_than_stable=worse is not None, paired=paired)
 
@@ -191,14 +158,14 @@ def _timeout(case: Case) -> Verdict | None:
     if not case.timed_out:
         return None
     parts = "; ".join(
-        f"{op.name}: {_counts(op)}, within budget {multiple(op.findings.within)}" for op in case.operations
+        f"{op.name}: {counts(op)}, within budget {multiple(op.findings.within)}" for op in case.operations
     )
     return Verdict(Outcome.INCONCLUSIVE, Reason.TIMED_OUT, f"the evidence did not suffice in time: {parts}")
 
 
 def _gathering(case: Case) -> Verdict:
-    parts = "; ".join(_progress(op) for op in case.operations if op.canary.requests)
-    return Verdict(Outcome.CONTINUE, Reason.GATHERING_EVIDENCE, parts + _not_judged(case))
+    parts = "; ".join(progress(op) for op in case.operations if op.canary.requests)
+    return Verdict(Outcome.CONTINUE, Reason.GATHERING_EVIDENCE, parts + not_judged(case))
 
 
 ROWS: Final[tuple[Callable[[Case], Verdict | None], ...]] = (
@@ -218,67 +185,3 @@ ROWS: Final[tuple[Callable[[Case], Verdict | None], ...]] = (
 
 def _ready(case: Case) -> Sequence[Judged]:
     return [op for op in case.operations if op.findings.enough]
-
-
-def _improves(op: Judged) -> bool:
-    return op.over_budget_before and op.findings.better.holds
-
-
-def _within(op: Judged) -> bool:
-    return op.findings.within.holds and not op.findings.over.holds
-
-
-def _proved(op: Judged) -> bool:
-    """Row 8 by pairs: what own counts cannot tell under bursts, their differences can."""
-    return op.proof is not None and op.proof.holds and not op.findings.over.holds and not op.findings.worse.holds
-
-
-def _passes(op: Judged) -> bool:
-    return _improves(op) or _within(op) or _proved(op)
-
-
-def _passed(op: Judged) -> str:
-    if op.proof and _proved(op) and not _improves(op) and not _within(op):
-        return f"{op.name} proved within {op.limit} by pairs: {_counts(op)}; evidence {multiple(op.proof)}"
-    if _improves(op):
-        left = f" (still over {op.limit})" if op.canary.share > 0.05 else f" (now within {op.limit})"
-        return f"{op.name} improves: {_counts(op)}; evidence {multiple(op.findings.better)}{left}"
-    return f"{op.name} within {op.limit}: {_counts(op)}; evidence {multiple(op.findings.within)}"
-
-
-def _progress(op: Judged) -> str:
-    if op.over_budget_before:
-        return f"{op.name}: better {multiple(op.findings.better)}, worse {multiple(op.findings.worse)}"
-    return f"{op.name}: within {multiple(op.findings.within)}, over {multiple(op.findings.over)}"
-
-
-def _proof(op: Judged) -> str:
-    return f"evidence of worse {multiple(op.findings.worse)}"
-
-
-def _not_judged(case: Case) -> str:
-    names = [op.name for op in case.operations if not op.canary.requests]
-    return f"; {', '.join(names)} not judged (no requests)" if names else ""
-
-
-def _besides(case: Case, convicted: Judged) -> str:
-    """What a reader of a conviction asks next: did requests fail, and were the other operations well?"""
-    failed = f"; failed requests: {_counts(case.errors, 'failed')}" if case.errors else ""
-    names = [op.name for op in case.operations if op is not convicted and op.canary.requests]
-    open_still = f"; {', '.join(names)} not judged to the end" if names else ""
-    return failed + open_still + _not_judged(case)
-
-
-def _counts(op: Judged, word: str = "bad") -> str:
-    def arm(name: str, tally: Tally) -> str:
-        return f"{name} {tally.bad} of {tally.requests} {word} ({100 * tally.share:.1f} %)"
-
-    return f"{arm('canary', op.canary)}, {arm('stable', op.stable)}"
-
-
-def _times(log_e: float) -> str:
-    """Three digits are enough, and beyond a million or below a hundredth nobody reads the rest."""
-    value = exp(min(log_e, 700.0))
-    if value > 1e6:
-        return "over 1000000x"
-    return f"{value:.0f}x" if value >= 100 else f"{value:.3g}x" if value >= 0.01 else "under 0.01x"

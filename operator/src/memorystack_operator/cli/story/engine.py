@@ -11,7 +11,7 @@ from typing import Final
 
 __all__ = ["ENGINE", "engine_hash"]
 
-ENGINE: Final = ("arms", "bets", "evidence", "limits", "pairs", "switchback", "trial", "verdict")
+ENGINE: Final = ("arms", "bets", "case", "evidence", "limits", "noncentral", "pairs", "switchback", "trial", "verdict")
 """Of `core`. Texts, plans and renders may change without making a report old."""
 
 

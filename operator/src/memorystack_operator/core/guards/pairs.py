@@ -6,13 +6,14 @@ from memorystack_operator.api.status import ProofResult
 from memorystack_operator.core.evidence import Finding
 from memorystack_operator.core.guards.verdicts import carried_out, case_of
 from memorystack_operator.core.limits import switchback_level
+from memorystack_operator.core.phrases import multiple
 from memorystack_operator.core.proving import Proving
 from memorystack_operator.core.records import proving_of
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.state import RolloutState
 from memorystack_operator.core.trial import Answer, Trial
 from memorystack_operator.core.verdict import Outcome as Result
-from memorystack_operator.core.verdict import Verdict, judge, multiple
+from memorystack_operator.core.verdict import Verdict, judge
 
 __all__ = ["proving_in_pairs", "proving_line", "switching_back"]
 

@@ -9,12 +9,12 @@ from datetime import datetime
 
 from memorystack_operator.core.canary import pods_for
 from memorystack_operator.core.limits import budget_text, switchback_level
+from memorystack_operator.core.phrases import multiple
 from memorystack_operator.core.reverse import SHARE, Answer, Reverse, answer_of, compare
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.slices import pooled
 from memorystack_operator.core.stabilization import OverBudget, Sight, look, threshold
 from memorystack_operator.core.switchback import Answer as Pairs
-from memorystack_operator.core.verdict import multiple
 from memorystack_runtime.contract import Operation
 
 __all__ = ["reverse_overtaken", "reverse_switching_back", "reverse_verdict", "stack_over_budget"]
