@@ -73,6 +73,15 @@ def test_an_operation_without_a_request_is_no_traffic():
     assert recorded(None) == ()
 
 
+@pytest.mark.parametrize("silent", [False, True], ids=["just begun", "long silent"])
+def test_without_a_request_in_a_whole_half_minute_no_rate_is_invented(silent: bool):
+    world = World(stack(), rate=60)
+    world.run(20 if not silent else 200)
+    if silent:
+        world.run(360, traffic=False)
+    assert seen_in(world) == ()
+
+
 def test_what_a_stage_froze_serves_where_no_pod_answers():
     world = settled_world(240)
     world.edit(features=FLAG)

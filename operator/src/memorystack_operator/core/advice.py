@@ -90,11 +90,12 @@ def _one_replica(plan: Plan) -> Iterable[str]:
 def _no_traffic(plan: Plan) -> Iterable[str]:
     if not plan.outlook.traffic:
         yield (
-            "no traffic is known, so no time can be given: a promotion takes about 75 good canary requests of each "
+            "no traffic is known (half a minute of it, or a whole one, must have been seen), so no time can be given: a "
+            "promotion takes about 75 good canary requests of each "
             "operation, 150 with 1 % bad, 330 with 2 %, times the design effect"
         )
     elif plan.outlook.unjudged:
-        yield f"{', '.join(plan.outlook.unjudged)}: no request seen, so the budget holds nothing back and proves nothing"
+        yield f"{', '.join(plan.outlook.unjudged)}: no request seen lately, so the budget holds nothing back and proves nothing"
 
 
 def _over_budget(plan: Plan) -> Iterable[str]:

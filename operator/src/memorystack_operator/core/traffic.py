@@ -53,7 +53,7 @@ def observed(
     previous: Calibration | None = None,
     since: float = -inf,
 ) -> tuple[Traffic, ...]:
-    """From reports with their rings. Operations without a request are left out.
+    """From reports with their rings. Operations without a request in the last whole half minutes are left out.
 
     `budgets` in ms are those that will be judged by, `counted_by` those that the pods count by now: where they differ
     the share is read from the ladder, at the edge below the budget. `canaries` pods will carry the flag, and which is
@@ -69,8 +69,9 @@ def observed(
         share = prior.share
         if counted_by.get(operation) != budgets[operation]:
             share = _share_over(history, budgets[operation])
-        if prior.requests:
-            made.append(_traffic(operation, prior, _rate(history), share, "Observed"))
+        rate = _rate(history)
+        if prior.requests and rate:
+            made.append(_traffic(operation, prior, rate, share, "Observed"))
     return tuple(made)
 
 
