@@ -12,13 +12,14 @@ import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from support.reports import change
 
 from memorystack_operator.cli import VERBS, main
 from memorystack_operator.cli.doors import folder_of
 from memorystack_operator.cli.picture import picture
 from memorystack_operator.cli.screen import Screen
 from memorystack_operator.cli.story.check import check_report, verdict_on
-from memorystack_operator.cli.story.report import ChangeReport, DemoReport, Seconds, Starvation, change_report
+from memorystack_operator.cli.story.report import DemoReport, Seconds, Starvation, change_report
 from memorystack_operator.cli.view import draw
 from memorystack_operator.core import Event, Status
 from memorystack_operator.local.errors import LocalError
@@ -198,17 +199,6 @@ def test_without_a_terminal_auto_is_plain():
 
 
 # -- the demo's report --------------------------------------------------------
-
-
-def change(name: str, outcome: str, **fields) -> ChangeReport:
-    question = "better" if outcome == "Promoted" else "worse"
-    evidence = {"store": {"logE": {question: 9.0}, "needed": {question: 6.4}}}
-    base = {
-        "name": name, "value": "v", "expected": "x", "outcome": outcome, "reason": "r", "message": "m",
-        "seconds": Seconds(to_flip=1, to_first_canary_request=2, to_verdict=20, to_everywhere=21),
-        "canary_requests": 100, "evidence": evidence,
-    }  # fmt: skip
-    return ChangeReport.model_validate({**base, **fields})
 
 
 GOOD = (change("parallelIngest", "Promoted"), change("httpPool", "RolledBack"))
