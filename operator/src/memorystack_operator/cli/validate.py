@@ -29,7 +29,8 @@ def validate(file: Path, output: Literal["text", "json"]) -> None:
         _as_json(file)
         return
     loaded = load(file)
-    secrets = f" and {len(loaded.secrets)} Secrets" if loaded.secrets else ""
+    count = len(loaded.secrets)
+    secrets = f" and {count} Secret{'s' if count > 1 else ''}" if count else ""
     click.echo(f"{file}: a valid MemoryStack {loaded.stack.metadata.name}{secrets}")
 
 
