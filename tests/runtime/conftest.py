@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.engines import control
+from support.engines import an_engine, control
 
 from memorystack_runtime.dev import RunningEngine, end, start
 from memorystack_runtime.dev.redis import redis_command
@@ -26,21 +26,21 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
-    with start("qdrant", path=tmp_path_factory.mktemp("qdrant")) as engine:
+    with an_engine("qdrant", path=tmp_path_factory.mktemp("qdrant")) as engine:
         yield engine
 
 
 @pytest.fixture(scope="session")
 def embedder_process() -> Iterator[RunningEngine]:
-    with start("embedder", latency_ms=1, item_latency_ms=0, capacity=64) as engine:
+    with an_engine("embedder", latency_ms=1, item_latency_ms=0, capacity=64) as engine:
         yield engine
 
 
 @pytest.fixture
-def embedder(embedder_process: RunningEngine) -> Iterator[RunningEngine]:
-    """As it starts: what a test changes by `/control` is undone."""
-    yield embedder_process
+def embedder(embedder_process: RunningEngine) -> RunningEngine:
+    """As it starts: what a test before this one changed by `/control` is undone."""
     control(embedder_process, latency_ms=1, item_latency_ms=0, capacity=64, max_batch=32, failure=None)
+    return embedder_process
 
 
 @pytest.fixture

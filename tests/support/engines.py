@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager, nullcontext
+
 import httpx
+import psutil
 
 from memorystack_runtime.contract import CacheFlags, Features, HttpPool, ParallelIngest
-from memorystack_runtime.dev import RunningEngine
+from memorystack_runtime.dev import RunningEngine, start
+
+
+def an_engine(engine: str, **options: object) -> AbstractContextManager[RunningEngine]:
+    """A new one for the block, or the one that MEMORYSTACK_TEST_ENGINE_<NAME> names as `url pid`: thousands of short test
+    runs, as mutation has them, share one.
+    """
+    kept = os.environ.get(f"MEMORYSTACK_TEST_ENGINE_{engine.upper()}")
+    if kept is None:
+        return start(engine, **options)
+    url, pid = kept.split()
+    return nullcontext(RunningEngine(url, int(pid), psutil.Process(int(pid))))
 
 
 def control(engine: RunningEngine, **changes: object) -> None:

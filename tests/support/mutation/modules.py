@@ -17,8 +17,24 @@ __all__ = ["chosen"]
 
 CORE: Final = "memorystack_operator/core/"
 RUNTIME: Final = "memorystack_runtime/"
-NOT_SLOW: Final = ("-k", "not enumeration and not almost_never and not between_any_two_reads and not in_minutes")
-"""Those that prove an error rate by thousands of runs: they notice nothing that a quicker one does not."""
+ON_ENGINES: Final = ("ingest", "store", "generations", "memory", "recall", "cache", "embedder", "pool")
+"""What talks to Qdrant, Redis and the embedder is tried on the real ones."""
+BY_THEMSELVES: Final = ("admission", "auth", "chunking", "deadlines", "evidence", "flags", "resilience", "sparse")
+NOT_SLOW: Final = (
+    "-k",
+    " and ".join(
+        f"not {words}"
+        for words in (
+            "enumeration",
+            "almost_never",
+            "between_any_two_reads",
+            "in_minutes",
+            "under_load",
+            "leaves_no_task",
+        )
+    ),
+)
+"""Those that prove an error rate by thousands of runs, or wait long: they notice little that a quicker one does not."""
 TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}bets.py", "evidence forecast"),
     (f"{CORE}evidence.py", "evidence verdict standing progress"),
@@ -46,8 +62,10 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}render/*.py", "render scenarios autoscaling"),
     (f"{CORE}*.py", "scenarios late_reasons stabilization calibration arms explain progress"),
     (f"{CORE}guards/*.py", "scenarios late_reasons stabilization proving watch_scenarios"),
+    *((f"{RUNTIME}{name}.py", "units memory runtime_adapters") for name in ON_ENGINES),
+    *((f"{RUNTIME}{name}.py", "units") for name in BY_THEMSELVES),
 )
-"""The first pattern that fits a module names its tests, files of tests/operator/core."""
+"""The first pattern that fits a module names its tests, files of tests/operator/core or tests/runtime."""
 LEFT_OUT: Final = ("*/__init__.py", "*/__main__.py")
 
 
@@ -73,14 +91,17 @@ def _known() -> list[Module]:
             path = file.relative_to(ROOT / source)
             words = next((words for pattern, words in TABLE if _fits(path, pattern)), None)
             if words and not any(fnmatch(str(path), left) for left in LEFT_OUT):
-                found.append(Module(path, (*map(_tests, words.split()), *NOT_SLOW)))
+                on_engines = path.stem in ON_ENGINES and path.parts[0] == "memorystack_runtime"
+                found.append(Module(path, (*map(_tests, words.split()), *NOT_SLOW), on_engines))
     return found
 
 
 def _tests(word: str) -> str:
-    folder = ROOT / "tests" / "operator" / "core"
-    path = folder / word if (folder / word).is_dir() else folder / f"test_{word}.py"
-    return str(path.relative_to(ROOT))
+    """A file or a folder of tests, as pytest is told."""
+    tests = ROOT / "tests"
+    folders = (tests / "operator" / "core", tests / "runtime", tests / "runtime" / "dev")
+    found = (path for folder in folders for path in (folder / f"test_{word}.py", folder / word) if path.exists())
+    return str(next(found).relative_to(ROOT))
 
 
 def _fits(path: Path, pattern: str) -> bool:

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
+
+from memorystack_runtime.dev import start
 
 __all__ = ["ROOT", "Module", "Mutant", "Outcome", "run"]
 
@@ -32,6 +37,8 @@ class Module:
 
     path: Path
     tests: tuple[str, ...]
+    on_engines: bool = False
+    """Its tests talk to the real engines: one of each is kept for the whole run, and mutants take turns on them."""
 
     @property
     def name(self) -> str:
@@ -67,18 +74,39 @@ def run(module: Module) -> Outcome:
     """Mutates it, or goes on where an earlier run of the same code was ended. Raises SystemExit with what went wrong."""
     stage = STAGES / module.name.replace("/", "-").removesuffix(".py")
     _set_up(stage, module)
-    command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(CHILDREN)]
     log = stage / "log"
-    with log.open("w") as out:
-        done = subprocess.run(
-            command, cwd=stage, stdout=out, stderr=subprocess.STDOUT, timeout=LIMIT_SECONDS, env=_environment()
-        )
-    if done.returncode and not _tell(stage, module):
+    with ExitStack() as kept, log.open("w") as out:
+        engines = _engines(kept, stage) if module.on_engines else {}
+        children = 1 if module.on_engines else CHILDREN
+        code = _mutmut(stage, children, out, _environment() | engines)
+    if code and not _tell(stage, module):
         return Outcome(0, 0, ())  # nothing in it can be mutated: values and tables alone
-    if done.returncode:
+    if code:
         words = [line for line in log.read_text().replace("\r", "\n").splitlines() if line.strip()]
-        raise SystemExit("\n".join([f"{module.name}: mutmut ended with {done.returncode}; see {log}", *words[-30:]]))
+        raise SystemExit("\n".join([f"{module.name}: mutmut ended with {code}; see {log}", *words[-30:]]))
     return _outcome(stage, module)
+
+
+def _mutmut(stage: Path, children: int, out: IO[str], environment: dict[str, str]) -> int:
+    """Its exit code. However this ends, none of the processes that it forked is left."""
+    command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(children)]
+    with subprocess.Popen(
+        command, cwd=stage, stdout=out, stderr=subprocess.STDOUT, env=environment, process_group=0
+    ) as running:
+        try:
+            return running.wait(LIMIT_SECONDS)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+
+
+def _engines(kept: ExitStack, stage: Path) -> dict[str, str]:
+    """Variables that lend a Qdrant engine and an embedder to the tests."""
+    folder = kept.enter_context(tempfile.TemporaryDirectory(dir=stage))
+    qdrant = kept.enter_context(start("qdrant", path=Path(folder)))
+    embedder = kept.enter_context(start("embedder", latency_ms=1, item_latency_ms=0, capacity=64))
+    found = (("QDRANT", qdrant), ("EMBEDDER", embedder))
+    return {f"MEMORYSTACK_TEST_ENGINE_{name}": f"{engine.url} {engine.pid}" for name, engine in found}
 
 
 def _environment() -> dict[str, str]:
