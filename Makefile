@@ -70,6 +70,9 @@ cover-changed: $(READY) ## After make test: 95 % of the lines changed since BASE
 mutate: $(READY) ## Change code in many small ways and see whether tests notice: make mutate PATHS=core/bets.py (all: hours)
 	PYTHONPATH=tests $(BIN)/python -m support.mutation $(PATHS)
 
+e2e: $(READY) ## As root: tell the whole story on a real node, by helm and kubectl (six minutes; KUBECONFIG=FILE: on that cluster)
+	@PYTHONPATH=tests $(BIN)/python -m e2e $(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)) $(ARGS)
+
 cluster-build: $(READY) ## Build etcd, Kubernetes and helm from their Go modules into ~/.cache/memorystack (minutes, once)
 	@$(CLUSTER) build $(ARGS)
 
@@ -114,5 +117,5 @@ lock: ## Make requirements.lock and the images' locks anew from the three pyproj
 
 clean: ## Remove what the other targets made, .venv and .memorystack included
 	rm -rf $(VENV) .memorystack .coverage .coverage.* coverage.xml htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis \
-	  .import_linter_cache mutants dist build bench.json
+	  .import_linter_cache mutants dist build bench.json e2e.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

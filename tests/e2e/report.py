@@ -1,0 +1,62 @@
+"""What a run of the story left behind: for each step what was seen and how long it took, and on which machine.
+
+Knows: the report's shape. Must not know: steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from e2e.terminal import REPOSITORY
+
+__all__ = ["Report", "Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One that ended, well or badly."""
+
+    name: str
+    seconds: float
+    seen: dict[str, Any]
+    """What the step measured."""
+    problem: str = ""
+    """Empty: all was as expected."""
+
+
+@dataclass
+class Report:
+    """Of one run."""
+
+    story: str
+    kubernetes: str = ""
+    steps: list[Step] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every step was as expected."""
+        return bool(self.steps) and not any(step.problem for step in self.steps)
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        head = ["git", "-C", str(REPOSITORY), "rev-parse", "--short=12", "HEAD"]
+        commit = subprocess.run(head, capture_output=True, text=True, check=False).stdout.strip()
+        about = {
+            "story": self.story,
+            "passed": self.passed,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit,
+            "kubernetes": self.kubernetes,
+            "machine": {"cores": os.cpu_count(), "architecture": platform.machine()},
+            "seconds": round(sum(step.seconds for step in self.steps), 1),
+        }
+        steps = [asdict(step) for step in self.steps]
+        path.write_text(json.dumps({**about, "steps": steps, "commands": self.commands}, indent=2) + "\n")

@@ -1,0 +1,195 @@
+"""The steps of the short story: install, a good flag, a bad flag, an operator that dies, and the end.
+
+Each does what its first line says, and gives what it measured. Knows: what is expected. Must not know: how a cluster comes up.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from e2e.errors import StepFailed
+from e2e.scene import OPERATOR, RELEASE, SYSTEM, Scene, expect
+from e2e.stack import NAME, NAMESPACE
+from e2e.terminal import REPOSITORY
+
+__all__ = ["apply_stack", "bad_flag", "good_flag", "install", "kill_operator", "traffic", "uninstall"]
+
+CHART: Final = "charts/memorystack-operator"
+STACK: Final = "examples/kubernetes/stack.yaml"
+ENGINES: Final = "memorystack-engines:0.1.0"
+"""In place of Qdrant's and Redis' own images, which come from a registry."""
+GOOD: Final = '{"parallelIngest":{"concurrency":4}}'
+BAD: Final = '{"httpPool":{"enabled":true,"connections":1}}'
+TAKEN_OUT: Final = '{"httpPool":null}'
+THIRD: Final = '{"cache":{"maxSize":300}}'
+VERDICT_SECONDS: Final = 420.0
+"""With calibration, and with a detour over a withdrawal."""
+LEASE_SECONDS: Final = 30.0
+SLACK_SECONDS: Final = 5.0
+"""Of a look each second."""
+
+
+def install(scene: Scene) -> dict[str, Any]:
+    """helm installs the operator, and its pod becomes ready."""
+    where = f"--namespace {SYSTEM} --create-namespace --wait --timeout 2m"
+    scene.terminal.type(f"helm install {RELEASE} {CHART} {where}")
+    (pod,) = scene.terminal.get(f"pods -n {SYSTEM} {OPERATOR}")["items"]
+    container = pod["spec"]["containers"][0]["securityContext"]
+    expect(container["readOnlyRootFilesystem"], "the operator's root file system can be written")
+    return {"image": pod["spec"]["containers"][0]["image"]}
+
+
+def apply_stack(scene: Scene) -> dict[str, Any]:
+    """kubectl applies a stack with managed parts, and it becomes ready."""
+    scene.terminal.type(f"kubectl create namespace {NAMESPACE}")
+    scene.terminal.ask(f"kubectl label namespace {NAMESPACE} pod-security.kubernetes.io/enforce=restricted")
+    command = f"kubectl apply -n {NAMESPACE} -f {STACK}"
+    scene.terminal.type(command, command.replace(STACK, str(_with_our_engines())))
+    scene.terminal.type(f"kubectl wait -n {NAMESPACE} memorystack/{NAME} --for=condition=Ready --timeout=3m")
+    scene.terminal.wait(scene.stack.idle, "the stack does not become idle", 60)
+    scene.pods = scene.stack.pods()
+    expect(len(scene.pods) == 3, f"three pods were asked for: {sorted(map(str, scene.pods))}")
+    expect(not scene.stack.resource["metadata"].get("finalizers"), "the stack has a finalizer")
+    scene.serve_stable()
+    return {"pods": len(scene.pods)}
+
+
+def traffic(scene: Scene) -> dict[str, Any]:
+    """A Job inside the cluster sends recalls and stores to the Service; the embedder takes 60 ms, as a real one does."""
+    body = json.dumps({"latency_ms": 60, "item_latency_ms": 2})
+    words = (
+        f"import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:8080/control', b'{body}', method='PUT'))"
+    )
+    scene.terminal.ask(f"kubectl exec -n {NAMESPACE} deploy/{NAME}-embedder -- python -c {shlex.quote(words)}")
+    scene.terminal.type(f"kubectl apply -n {NAMESPACE} -f examples/kubernetes/traffic.yaml")
+    scene.terminal.wait(lambda: _answers(scene) > 100, "the traffic does not arrive", 60)
+    return {"answers": _answers(scene)}
+
+
+def good_flag(scene: Scene) -> dict[str, Any]:
+    """A good flag is staged on one warm pod, judged and promoted; no pod restarts."""
+    scene.patch(GOOD)
+    record = scene.outcome(VERDICT_SECONDS)
+    expect(record["outcome"] == "Promoted", f"the good flag ended as {record['outcome']}: {record['message']}")
+    scene.terminal.wait(scene.stack.idle, "the stack does not become idle", 60)
+    scene.serve_stable()
+    scene.nothing_restarted()
+    return _told(record)
+
+
+def bad_flag(scene: Scene) -> dict[str, Any]:
+    """A bad flag is staged on one warm pod, and taken back; git goes back to what serves."""
+    scene.patch(BAD)
+    record = scene.outcome(VERDICT_SECONDS)
+    expect(record["outcome"] == "RolledBack", f"the bad flag ended as {record['outcome']}: {record['message']}")
+    expect(scene.stack.status["phase"] == "Rejected", f"the stack is not waiting for a person: {scene.told()}")
+    scene.terminal.type(f"kubectl get -n {NAMESPACE} memorystack {NAME}")
+    scene.serve_stable()
+    scene.nothing_restarted()
+    scene.patch(TAKEN_OUT)
+    scene.terminal.wait(scene.stack.idle, "the stack does not become idle", 60)
+    return _told(record)
+
+
+def kill_operator(scene: Scene) -> dict[str, Any]:
+    """The operator is killed in the middle of a canary and not started again: the canary's lease runs out, and it serves as all do."""
+    scene.patch(THIRD)
+    canary = scene.terminal.wait(lambda: _leased_and_serving(scene), "no canary serves the third flag", 240, every=0.3)
+    scene.terminal.ask(f"kubectl scale -n {SYSTEM} deployment/{RELEASE} --replicas=0")
+    scene.terminal.ask(f"kubectl delete pod -n {SYSTEM} {OPERATOR} --grace-period=0 --force --wait=false")
+    killed = time.monotonic()
+    back = lambda: scene.stack.evidence(canary).get("source") == "file"  # noqa: E731 -- read where it is used
+    scene.terminal.wait(back, "the canary keeps the flag without an operator", LEASE_SECONDS + SLACK_SECONDS, every=0.5)
+    seconds = round(time.monotonic() - killed, 1)
+    expect(scene.stack.leased() == [canary], "somebody took the annotation away: this was no proof of the lease")
+    stable = scene.stack.status["stable"]["revision"]
+    expect(
+        {flags for flags, _ in scene.stack.served().values()} == {stable},
+        "a pod serves other flags than the stable ones",
+    )
+    scene.nothing_restarted()
+    return {"secondsUntilStable": seconds, "leaseSeconds": LEASE_SECONDS}
+
+
+def uninstall(scene: Scene) -> dict[str, Any]:
+    """All goes in any order, also without an operator, and no finalizer keeps anything; the definition stays until it is deleted."""
+    answered = _traffic_summary(scene)
+    scene.terminal.type(f"helm uninstall {RELEASE} --namespace {SYSTEM} --wait")
+    scene.terminal.ask("kubectl get crd memorystacks.memorystack.dev")
+    scene.terminal.type(f"kubectl delete -n {NAMESPACE} memorystack {NAME} --timeout=30s")
+    scene.terminal.wait(lambda: not scene.stack.pods(), "pods outlive their stack", 90)
+    claims = scene.terminal.get(f"persistentvolumeclaims -n {NAMESPACE}")["items"]
+    expect(len(claims) == 1, "the memories' volume did not outlive the stack")
+    scene.terminal.type(f"kubectl delete namespace {NAMESPACE} {SYSTEM} --timeout=90s")
+    scene.terminal.type("kubectl delete crd memorystacks.memorystack.dev --timeout=30s")
+    return answered
+
+
+def _with_our_engines() -> Path:
+    """The example's file with images that this cluster has."""
+    stack = yaml.safe_load((REPOSITORY / STACK).read_text())
+    stack["spec"]["qdrant"]["managed"]["image"] = ENGINES
+    stack["spec"]["redis"]["managed"]["image"] = ENGINES
+    path = Path(tempfile.mkdtemp(prefix="memorystack-e2e-")) / "stack.yaml"
+    path.write_text(yaml.safe_dump(stack))
+    return path
+
+
+def _answers(scene: Scene) -> int:
+    """Requests that the pods have counted, over all pods, flags and operations."""
+    reports = [scene.stack.evidence(pod.name) for pod in scene.stack.pods()]
+    counters = [entry for report in reports for entry in report.get("counters", ())]
+    return sum(one["requests"] for entry in counters for one in entry["operations"].values())
+
+
+def _leased_and_serving(scene: Scene) -> str:
+    """The pod that serves a lease and has answered under it; empty while there is none."""
+    stable = scene.stack.status["stable"]["revision"]
+    for name in scene.stack.leased():
+        report = scene.stack.evidence(name)
+        mine = [entry for entry in report.get("counters", ()) if entry["flags"] not in ("", stable)]
+        if report.get("source") == "lease" and any(entry["flags"] == report["flags"] for entry in mine):
+            return name
+    return ""
+
+
+def _traffic_summary(scene: Scene) -> dict[str, Any]:
+    """Of the whole story: nothing that a person would have noticed as an error."""
+    lines = scene.terminal.ask(f"kubectl logs -n {NAMESPACE} job/traffic --tail=1").strip()
+    failed = [int(number) for number in re.findall(r"(\d+) failed", lines)]
+    sent = [int(number) for number in re.findall(r"(\d+) sent", lines)]
+    if not sent or len(failed) != len(sent):
+        raise StepFailed(f"the traffic's log says nothing of what was sent: {lines!r}")
+    expect(sum(failed) == 0, f"requests failed: {lines}")
+    return {"sent": sum(sent), "failed": sum(failed)}
+
+
+def _told(record: dict[str, Any]) -> dict[str, Any]:
+    """What a report says of a verdict; seconds count from when the operator saw the change."""
+    changed = datetime.fromisoformat(record["changedAt"])
+
+    def since(name: str) -> float | None:
+        return round((datetime.fromisoformat(record[name]) - changed).total_seconds(), 1) if record.get(name) else None
+
+    return {
+        "stage": record["stage"],
+        "outcome": record["outcome"],
+        "reason": record["reason"],
+        "message": record["message"],
+        "withdrawals": record.get("withdrawals", 0),
+        "seconds": {
+            "toFlip": since("flippedAt"),
+            "toFirstCanaryRequest": since("firstCanaryRequestAt"),
+            "toVerdict": since("endedAt"),
+            "toEverywhere": since("everywhereAt"),
+        },
+    }
