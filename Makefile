@@ -10,7 +10,6 @@ WHEELS_PYTHON ?= 3.12.0
 WHEELS_MACHINE ?= $(shell uname -m)
 WHEELS = $(BIN)/python images/wheels.py --python $(WHEELS_PYTHON) --machine $(WHEELS_MACHINE) --pip "$(PYTHON) -m pip"
 CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
-export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: help install generate demo demo-interference test cover-changed mutate check format simulate bench audit lock \
   clean cluster-build cluster-up cluster-down cluster-status
@@ -26,13 +25,14 @@ $(READY): requirements.lock operator/pyproject.toml runtime/pyproject.toml
 	@rm -rf $(VENV)
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV) && \
-	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --no-deps --require-hashes -r requirements.lock && \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --compile-bytecode --no-deps --require-hashes -r requirements.lock && \
 	  VIRTUAL_ENV=$(VENV) uv pip install --quiet --no-deps --no-build-isolation -e runtime -e operator; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e runtime -e operator; \
 	fi
+	@$(BIN)/python -m compileall -q runtime/src operator/src  # a pod that must compile itself starts a second later
 	@touch $@
 
 generate: $(READY) ## Write what is made from the code: the resource's definition, the chart's copy of it, its README
@@ -100,7 +100,7 @@ simulate: $(READY) ## Simulate the verdict and write docs/simulation.* and its t
 	@PYTHONPATH=tests $(BIN)/python -m simulation
 
 bench: $(READY) ## Measure the speed bars in one run and write bench.json
-	$(BIN)/python tests/load/bench.py --report bench.json
+	PYTHONPATH=tests $(BIN)/python -m load --report bench.json
 
 audit: $(READY) ## Look the locked dependencies up among known vulnerabilities (needs an advisory service)
 	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off

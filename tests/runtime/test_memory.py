@@ -93,6 +93,7 @@ async def test_100_calls_open_one_connection_with_the_pool_and_100_without(
 
 async def test_of_15_calls_on_a_pool_of_10_five_wait_and_none_fails(settings: Make, new_embedder):
     """M2"""
+    control(new_embedder, latency_ms=300)  # on a busy machine, too, all that may be in flight is so at once
     one = settings(embedder_url=f"{new_embedder.url}/v1")
     async with serving(one, flags(pool=True, connections=10, size=0)) as service:
         recalls = (service.recall(RecallQuery(namespace="a", query=f"q{i}", mode="dense")) for i in range(15))
@@ -107,7 +108,8 @@ async def test_of_15_calls_on_a_pool_of_10_five_wait_and_none_fails(settings: Ma
 @pytest.mark.parametrize(("concurrency", "most"), [(4, 4), (0, 1)])
 async def test_embeds_in_flight_are_bounded_by_the_flag(settings: Make, new_embedder, concurrency: int, most: int):
     """M3"""
-    control(new_embedder, latency_ms=20)
+    # On a busy machine, too, all that may be in flight is so at once.
+    control(new_embedder, latency_ms=300 if concurrency else 20)
     async with serving(settings(embedder_url=f"{new_embedder.url}/v1"), flags(concurrency=concurrency)) as service:
         await service.store("a", [note(text(10))])
         assert stats(new_embedder)["max_in_flight"] == most
@@ -400,12 +402,14 @@ async def test_flags_change_50_times_under_load_without_a_failed_call_or_a_leake
                 served += 1
 
         workers = [asyncio.create_task(work(k)) for k in range(6)]
-        for i in range(50):
-            service.apply(flags(pool=i % 2 == 0, connections=1 + i % 8, concurrency=i % 5, size=(i % 4) * 10))
-            await asyncio.sleep(0.02)
+        changes = 0
+        async with asyncio.timeout(60):
+            while changes < 50 or served <= 50:  # a busy machine serves less in the time of fifty changes
+                i, changes = changes, changes + 1
+                service.apply(flags(pool=i % 2 == 0, connections=1 + i % 8, concurrency=i % 5, size=(i % 4) * 10))
+                await asyncio.sleep(0.02)
         done.set()
         await asyncio.gather(*workers)
-        assert served > 50
         async with asyncio.timeout(5):
             while asyncio.all_tasks() != before:
                 await asyncio.sleep(0.01)

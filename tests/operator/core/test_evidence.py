@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.grid import DELAYS, FALSE_ALARMS, delays, false_alarms
 
 from memorystack_operator.core.bets import (
     BETTER,
     PROMOTE,
     RELATIVE,
-    ROLL,
     cumulative_log_e,
     log_mean_exp,
     log_ratio,
@@ -28,65 +28,16 @@ from memorystack_operator.core.evidence import P0, DesignEffect, Evidence, Findi
 ALPHA = 0.01
 
 
-def barrier(cap: int) -> np.ndarray:
-    """Smallest number of bad requests among n at which the cumulative grid of eight convicts, by the shipped function."""
-    limits, bad = np.full(cap + 1, cap + 1), 0
-    for n in range(1, cap + 1):
-        while bad <= n and cumulative_log_e(bad, n, ROLL, P0) < log(1 / ALPHA):
-            bad += 1
-        limits[n] = bad
-    return limits
-
-
-LIMITS = barrier(20_000)
-
-
-def stopping(p: float, cap: int, scrape: int) -> np.ndarray:
-    """P(conviction at exactly n), n = 0..cap, by dynamic programming over the number of bad requests."""
-    alive, stopped = np.zeros(LIMITS[cap] + 2), np.zeros(cap + 1)
-    alive[0] = 1.0
-    for n in range(1, cap + 1):
-        alive[1:] = alive[1:] * (1 - p) + alive[:-1] * p
-        alive[0] *= 1 - p
-        if n % scrape == 0:
-            stopped[n] = alive[LIMITS[n] :].sum()
-            alive[LIMITS[n] :] = 0.0
-    return stopped
-
-
-def quantile(stopped: np.ndarray, q: float) -> int:
-    return int(np.searchsorted(np.cumsum(stopped), q))
-
-
-@pytest.mark.parametrize(
-    ("scrape", "p", "expected"),
-    [
-        (1, 0.03, 0.0002), (1, 0.04, 0.0008), (1, 0.05, 0.0060),
-        (20, 0.03, 0.0000), (20, 0.04, 0.0002), (20, 0.05, 0.0035),
-        (100, 0.03, 0.0000), (100, 0.04, 0.0000), (100, 0.05, 0.0021),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("scrape", "p", "expected"), FALSE_ALARMS)
 def test_false_alarms_within_10k_requests_equal_the_exact_table(scrape: int, p: float, expected: float):
     """verdict.md 3a, rows grid8"""
-    assert stopping(p, 10_000, scrape).sum() == pytest.approx(expected, abs=0.00006)
+    assert false_alarms(scrape, p) == pytest.approx(expected, abs=0.00006)
 
 
-@pytest.mark.parametrize(
-    ("scrape", "p", "median", "p90"),
-    [
-        (1, 0.06, 5616, 12733), (1, 0.075, 947, 1928), (1, 0.10, 256, 544), (1, 0.15, 75, 164),
-        (1, 0.25, 25, 53), (1, 0.5, 7, 14), (1, 1.0, 3, 3),
-        (20, 0.06, 5760, 12900), (20, 0.075, 1000, 1980), (20, 0.10, 280, 580), (20, 0.15, 100, 180),
-        (20, 0.25, 40, 60), (20, 0.5, 20, 20), (20, 1.0, 20, 20),
-        (100, 0.06, 6000, 13200), (100, 0.075, 1100, 2100), (100, 0.10, 400, 600), (100, 0.15, 100, 200),
-        (100, 0.25, 100, 100), (100, 0.5, 100, 100), (100, 1.0, 100, 100),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("scrape", "p", "median", "p90"), DELAYS)
 def test_delays_to_conviction_equal_the_exact_table(scrape: int, p: float, median: int, p90: int):
     """verdict.md 3a, rows grid8"""
-    stopped = stopping(p, 20_000 if p < 0.07 else 6_000, scrape)
-    assert quantile(stopped, 0.5) == median
-    assert quantile(stopped, 0.9) == p90
+    assert delays(scrape, p) == (median, p90)
 
 
 @pytest.mark.parametrize("n", range(1, 13))
