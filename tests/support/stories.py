@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal
 
+from support.proving import proving_world
 from support.watched import outcome, over, promoted_world, reversing, spoil, watch_on
-from support.world import FLAG, World, proving_world, rollout, settled_world, stack
+from support.world import FLAG, World, rollout, settled_world, stack
 
 from memorystack_operator.core.conditions import refused
 

@@ -207,7 +207,10 @@ class World:
         asked = self.decision is None or self.decision.history
         due = asked or (every is not None and (self.rings_read is None or self.now - self.rings_read >= every))
         self.rings_read = self.now if due else self.rings_read
-        decision = decide(self.stack, self.status, self.observe(history=due), self.now)
+        return self.carry_out(decide(self.stack, self.status, self.observe(history=due), self.now))
+
+    def carry_out(self, decision: Decision) -> Decision:
+        """Its status is the record, and its leases are on the pods."""
         self.decisions += 1
         self.status, self.decision, self.decided = decision.status, decision, self.stack
         self.events += decision.events
@@ -221,11 +224,12 @@ class World:
     def tick(self, seconds: float = 1.0, *, traffic: bool = True) -> Decision:
         left = seconds
         while left > 0:
-            self._pass(min(left, 30.0), traffic=traffic)
+            self.live(min(left, 30.0), traffic=traffic)
             left -= 30.0
         return self.round()
 
-    def _pass(self, seconds: float, *, traffic: bool) -> None:
+    def live(self, seconds: float, *, traffic: bool = True) -> None:
+        """Time passes, requests are served, and the rings turn; nobody decides."""
         before = self.now.timestamp()
         self.now += timedelta(seconds=seconds)
         if traffic:
@@ -274,28 +278,4 @@ def settled_world(seconds: int = 200, **kwargs) -> World:
     """A world in which the stack has served long enough for a calibration."""
     world = World(stack(), **kwargs)
     world.run(seconds)
-    return world
-
-
-def burst_over_time(world: World) -> None:
-    """From now on the canary's own counts say nearly nothing."""
-    current = world.status.rollout
-    evidence = {
-        name: e.model_copy(update={"effect": e.effect.model_copy(update={"phi_abs": 400.0})})
-        for name, e in current.evidence.items()
-    }
-    world.status = world.status.model_copy(update={"rollout": current.model_copy(update={"evidence": evidence})})
-
-
-def proving_world() -> World:
-    """A stack whose bursts leave Plain without a verdict, so that the flag is proved in pairs."""
-    analysis = {"interval": "1s", "timeout": "30m", "promotion": "Paired"}
-    world = World(stack(rollout=rollout(analysis=analysis, budgets=[{"operation": "store", "p95": "250ms"}])), rate=60)
-    for key in world.bad:
-        world.bad[key] = 0.02
-    world.run(700)
-    world.edit(features=FLAG)
-    world.run(60, until=lambda w: bool(w.flagged))
-    burst_over_time(world)
-    world.run(300, until=lambda w: w.phase == "Proving")
     return world

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.world import FLAG, POOL, World, proving_world, rollout, settled_world, stack
+from support.proving import proving_world
+from support.world import FLAG, POOL, World, rollout, settled_world, stack
 
 from memorystack_operator.core.explain import Explanation, explain
 

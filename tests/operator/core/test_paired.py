@@ -6,7 +6,8 @@ from datetime import timedelta
 from math import log, pi
 
 import pytest
-from support.world import FLAG, World, burst_over_time, rollout, stack
+from support.proving import burst_over_time
+from support.world import FLAG, World, rollout, stack
 
 from memorystack_operator.core.explain import explain
 from memorystack_operator.core.pairs import Window

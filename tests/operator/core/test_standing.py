@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.world import FLAG, World, proving_world, settled_world
+from support.proving import proving_world
+from support.world import FLAG, World, settled_world
 
 from memorystack_operator.core.standing import Standing, standing_of
 

@@ -38,7 +38,8 @@ def account(situation: Situation) -> RolloutStatus:
     situation = _with(situation, rollout)
     rollout = _blindness(situation, _applied(situation, rollout))
     if rollout.state is RolloutState.CALIBRATING:
-        return rollout.model_copy(update={"last_tick": situation.now})
+        looked = situation.now if situation.history_told else rollout.rooms_at
+        return rollout.model_copy(update={"last_tick": situation.now, "rooms_at": looked})
     if rollout.switchback and rollout.state is RolloutState.SWITCHBACK:
         return _switch(situation, rollout, rollout.switchback, same_pods=same_pods)
     if rollout.proving and rollout.state is RolloutState.PROVING:
@@ -63,7 +64,8 @@ def _refill(situation: Situation) -> RolloutStatus:
     pods = choose(situation.seen.pods, situation.wanted_canaries, rollout.pods, rollout.id)
     if pods == rollout.pods:
         return rollout
-    restarts = {p.name: rollout.restarts.get(p.name, p.restarts) for p in situation.seen.pods if p.name in pods}
+    chosen = frozenset(pods)
+    restarts = {p.name: rollout.restarts.get(p.name, p.restarts) for p in situation.seen.pods if p.name in chosen}
     return rollout.model_copy(update={"pods": pods, "restarts": restarts, "applied_at": None})
 
 
@@ -130,10 +132,10 @@ def _in_place(situation: Situation, revision: str) -> bool:
 
 def _looked_back(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
     """What the pods' histories leave for the flag to spoil, when they were read again."""
-    reports = [p.evidence for p in situation.seen.pods if p.evidence and p.ready]
-    told = any(r.ring or r.long_ring for r in reports)
+    told = situation.history_told
     if not told or rollout.calibration is None or not rooms_wanted(rollout, situation.spec, situation.now):
         return rollout
+    reports = [p.evidence for p in situation.seen.pods if p.evidence and p.ready]
     budgets, priors = situation.spec.rollout.wire_budgets().p95_ms, rollout.calibration.operations
     now, since = situation.now.timestamp(), situation.status.promoted_at
     rooms = {
@@ -153,8 +155,10 @@ def _read(
         since=(rollout.flipped_at or situation.now).timestamp(),
         present={uid for p in situation.seen.pods for uid in (p.uid, p.evidence.uid if p.evidence else p.uid)},
     )
-    pods = [p for p in (*situation.canary, *situation.others) if p.evidence]
-    counts = [_counts(p, canary=canary and p.name in rollout.pods) for p in pods]
+    counts = [
+        *(_counts(p, canary=canary) for p in situation.canary if p.evidence),
+        *(_counts(p, canary=False) for p in situation.others if p.evidence),
+    ]
     return advance(rollout.baselines, counts, window)
 
 

@@ -80,11 +80,14 @@ def calibrate(
     for operation, budget in budgets.items():
         scope = Scope(operation, flags, now, budget, since)
         old = previous.operations.get(operation) if previous else None
-        prior = _prior(cut(reports, scope), budget, chosen, waited, old)
-        room = room_of(reports, scope, prior.effect.phi_abs) if prior else Room()
-        found[operation] = prior and prior.model_copy(update={"room": room})
+        found[operation] = _prior(cut(reports, scope), budget, chosen, waited, old)
     waiting = [name for name, prior in found.items() if prior is None]
     known = {name: prior for name, prior in found.items() if prior is not None}
+    if not waiting:  # a day of history is long to read, and nobody asks before the flip
+        known = {
+            name: _with_room(prior, reports, Scope(name, flags, now, budgets[name], since))
+            for name, prior in known.items()
+        }
     phis = [p.effect.phi_rel for p in known.values()]
     # Failures share the causes of slow answers, and are too rare for a design effect of their own.
     failures = DesignEffect(
@@ -102,8 +105,12 @@ def room_of(reports: Sequence[EvidenceReport], scope: Scope, phi: float) -> Room
     history = cut_long(reports, scope)
     total = history.total()
     blocks = [column(block, edge_of(total, scope.budget)) for block in history.blocks]
-    slow = disperse_long(blocks, history.totals.keys())
+    slow = disperse_long(blocks)
     return Room.of(Tally(total.requests, total.bad), max(phi, slow), seconds_covered(reports, scope) / 3600)
+
+
+def _with_room(prior: Prior, reports: Sequence[EvidenceReport], scope: Scope) -> Prior:
+    return prior.model_copy(update={"room": room_of(reports, scope, prior.effect.phi_abs)})
 
 
 def _prior(
@@ -113,13 +120,14 @@ def _prior(
     total = history.total()
     edge = edge_of(total, budget)
     blocks = [column(block, edge) for block in history.blocks]
-    effect = _effect(disperse(blocks, history.totals.keys()), old, history.rate)
+    valid = len(merge(blocks))
+    effect = _effect(disperse(blocks), old, history.rate)
     enough = total.requests >= MIN_REQUESTS_SINCE and len(history.blocks) >= 1
     silent = total.requests == 0 and waited >= MIN_SINCE and len(history.blocks) >= 1
     if (effect is None or not enough) and not silent and waited < PATIENCE:
         return None
     if effect is None:
-        effect = _assumed(len(merge(blocks, history.totals.keys())))
+        effect = _assumed(valid)
     margin, mirrored = _margins(history, edge, budget, chosen)
     share = total.bad / total.requests if total.requests else 0.0
     return Prior(
@@ -129,7 +137,7 @@ def _prior(
         over_budget_before=share > P0,
         share=round(share, 6),
         requests=total.requests,
-        blocks=len(merge(blocks, history.totals.keys())),
+        blocks=valid,
     )
 
 

@@ -47,6 +47,8 @@ def choose(pods: Sequence[PodSeen], count: int, keep: Sequence[str], seed: str) 
     """
     ready = {p.name: p for p in pods if p.ready}
     chosen = [name for name in keep if name in ready][:count]
+    if len(chosen) == count:
+        return tuple(chosen)
     used = Counter(ready[name].node for name in chosen)
     rest = sorted((p for p in ready.values() if p.name not in chosen), key=lambda p: (_lot(seed, p), p.created_at))
     while len(chosen) < count and rest:

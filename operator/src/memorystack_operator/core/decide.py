@@ -24,7 +24,7 @@ from memorystack_operator.core.rollout import carry_out
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stages import in_spec
 from memorystack_operator.core.state import RolloutState, RolloutStatus, Status
-from memorystack_runtime.contract import FlagLease, revision_of
+from memorystack_runtime.contract import RING_SECONDS, FlagLease, revision_of
 
 __all__ = ["LEASE_SECONDS", "RENEWAL_SECONDS", "decide"]
 
@@ -35,6 +35,9 @@ EAGER_REQUESTS: Final = 500
 """Until the canary has served so many, pods are read every second (verdict.md 9)."""
 SHORTLY: Final = timedelta(seconds=0.2)
 IDLE: Final = timedelta(seconds=60)
+CALIBRATING: Final = timedelta(seconds=2)
+"""Between two looks at a stack that waits for its design effects."""
+SLACK_SECONDS: Final = 4
 
 
 def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime) -> Decision:
@@ -142,7 +145,11 @@ def _history_wanted(stack: MemoryStack, rollout: RolloutStatus | None, now: date
     """The rings are by far the largest answer of a pod, so they are read only where something follows from them."""
     if rollout is None:
         return False
-    return rollout.state is RolloutState.CALIBRATING or rooms_wanted(rollout, stack.spec, now)
+    if rollout.state is not RolloutState.CALIBRATING:
+        return rooms_wanted(rollout, stack.spec, now)
+    # A ring grows each half minute only: it is read then, until clocks that differ a little have all passed that mark.
+    mark = (now + CALIBRATING).timestamp() // RING_SECONDS * RING_SECONDS
+    return rollout.rooms_at is None or rollout.rooms_at.timestamp() < mark + SLACK_SECONDS or rollout.rooms_at > now
 
 
 def _idle(status: Status) -> timedelta:
@@ -164,7 +171,7 @@ def _requeue(stack: MemoryStack, status: Status, outcome: Outcome, now: datetime
     if rollout is None:
         return _idle(status) if outcome.move is Move.HOLD else SHORTLY
     if rollout.state is RolloutState.CALIBRATING:
-        return timedelta(seconds=2)
+        return CALIBRATING
     if windows := {RolloutState.SWITCHBACK: rollout.switchback, RolloutState.PROVING: rollout.proving}.get(
         rollout.state
     ):

@@ -5,13 +5,13 @@ Knows: blocks and buckets. Must not know: budgets' verdicts, rollouts, or what a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from memorystack_operator.core.chi_square import lower_decile
 from memorystack_operator.core.evidence import P0
-from memorystack_operator.core.history import Block, Cell
+from memorystack_operator.core.history import Block, Cell, Edge
 from memorystack_runtime.contract import LADDER_MS, RING_SECONDS
 
 __all__ = [
@@ -50,9 +50,9 @@ class Dispersion:
     message: str
 
 
-def disperse(blocks: Sequence[Column], pods: Collection[str]) -> Dispersion | None:
+def disperse(blocks: Sequence[Column]) -> Dispersion | None:
     """From raw blocks of 30 s, oldest first; None with fewer than four valid ones."""
-    shortest = merge(blocks, pods)
+    shortest = merge(blocks)
     if len(shortest) < MIN_BLOCKS:
         return None
     if not any(map(_variance, shortest)):
@@ -63,7 +63,7 @@ def disperse(blocks: Sequence[Column], pods: Collection[str]) -> Dispersion | No
         return Dispersion(2 * phi_abs, 2 * phi_rel, len(shortest), short=True, message=note)
     found = {}
     for length in LENGTHS:
-        merged = merge(_joined(blocks, length), pods)
+        merged = merge(_joined(blocks, length))
         if len(merged) >= MANY_BLOCKS:
             found[length * RING_SECONDS] = _limits(merged)
     note = f"{len(shortest)} blocks; largest upper 90 % limit of blocks of {', '.join(map(str, found))} s"
@@ -72,9 +72,9 @@ def disperse(blocks: Sequence[Column], pods: Collection[str]) -> Dispersion | No
     )
 
 
-def disperse_long(blocks: Sequence[Column], pods: Collection[str]) -> float:
+def disperse_long(blocks: Sequence[Column]) -> float:
     """Upper 90 % limit over time from long blocks; 1 where there are fewer than ten."""
-    merged = merge(blocks, pods)
+    merged = merge(blocks)
     return _limits(merged)[0] if len(merged) >= MANY_BLOCKS else 1.0
 
 
@@ -91,11 +91,9 @@ def _joined(blocks: Sequence[Column], length: int) -> list[Column]:
 
 
 def _sum(blocks: Sequence[Column]) -> Column:
+    if len(blocks) == 1:
+        return blocks[0]
     return {uid: (sum(b[uid][0] for b in blocks), sum(b[uid][1] for b in blocks)) for uid in blocks[0]}
-
-
-Edge = int | None
-"""The bucket b* of verdict.md 1.6: an index into the ladder, or None for the budget itself."""
 
 
 def edge_of(total: Cell, budget: int) -> Edge:
@@ -119,22 +117,22 @@ Column = Mapping[str, tuple[int, int]]
 """Pod uid -> (requests, requests over b*)."""
 
 
-def column(block: Block, edge: Edge) -> Column:
+def column(block: Block | Mapping[str, Cell], edge: Edge) -> Column:
     """The counts at one bucket."""
-    return {uid: (c.requests, c.bad if edge is None else c.over[edge]) for uid, c in block.items()}
+    return {uid: c.at(edge) for uid, c in block.items()}
 
 
-def merge(blocks: Sequence[Column], pods: Collection[str]) -> list[Column]:
+def merge(blocks: Sequence[Column]) -> list[Column]:
     """Neighbouring blocks joined until each has a variance term of 5; a last one that falls short is dropped."""
     if any(n for block in blocks for n, _ in block.values()) and not any(map(_variance, blocks)):
         return list(blocks)  # every request on one side of the bucket: nothing disperses, which is an answer
     merged: list[Column] = []
-    current: Column = dict.fromkeys(pods, (0, 0))
+    current: Column | None = None
     for block in blocks:
-        current = {uid: (n + block[uid][0], s + block[uid][1]) for uid, (n, s) in current.items()}
+        current = block if current is None else _sum((current, block))
         if _variance(current) >= MIN_VARIANCE:
             merged.append(current)
-            current = dict.fromkeys(pods, (0, 0))
+            current = None
     return merged
 
 
@@ -143,31 +141,36 @@ def _variance(block: Column) -> float:
     if len(block) == 1:
         ((n, s),) = block.values()
         return s * (n - s) / n if n else 0.0
-    return sum(_hypergeometric(block, uid) for uid in block) / len(block)
+    return _hypergeometric(block) / len(block) if block else 0.0
 
 
-def _hypergeometric(block: Column, uid: str) -> float:
-    n = block[uid][0]
-    total, bad = sum(v[0] for v in block.values()), sum(v[1] for v in block.values())
+def _hypergeometric(block: Column) -> float:
+    """Sum over the pods of the variance that each one's bad count has, if chance alone deals the bad requests out."""
+    total, bad = _totals(block)
     if total < 2:
         return 0.0
-    return bad * (total - bad) * n * (total - n) / (total * total * (total - 1))
+    spread = sum(n * (total - n) for n, _ in block.values())
+    return bad * (total - bad) * spread / (total * total * (total - 1))
+
+
+def _totals(block: Column) -> tuple[int, int]:
+    return sum(n for n, _ in block.values()), sum(s for _, s in block.values())
 
 
 def _relative_dispersion(blocks: Sequence[Column]) -> float:
     """Each pod in turn as if it were the canary: squared differences over their hypergeometric variance."""
     squares = variance = 0.0
     for block in blocks:
-        total, bad = sum(v[0] for v in block.values()), sum(v[1] for v in block.values())
-        for uid, (n, s) in block.items():
-            squares += (s - bad * n / total) ** 2
-            variance += _hypergeometric(block, uid)
+        total, bad = _totals(block)
+        share = bad / total
+        squares += sum((s - share * n) ** 2 for n, s in block.values())
+        variance += _hypergeometric(block)
     return squares / variance if variance else 1.0
 
 
 def _absolute_dispersion(blocks: Sequence[Column]) -> float:
     """The pooled bad share of the blocks around its mean, over the binomial variance."""
-    sums = [(sum(v[0] for v in b.values()), sum(v[1] for v in b.values())) for b in blocks]
+    sums = [_totals(block) for block in blocks]
     mean = sum(s for _, s in sums) / sum(n for n, _ in sums)
     if not 0 < mean < 1:
         return 1.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
+from operator import add, sub
+from typing import Final
 
 from memorystack_runtime.contract import (
     LADDER_MS,
@@ -18,28 +20,55 @@ from memorystack_runtime.contract import (
     Snapshot,
 )
 
-__all__ = ["Block", "Cell", "History", "Scope", "cut", "cut_long", "seconds_covered"]
+__all__ = ["Block", "Cell", "Edge", "History", "Scope", "Span", "cut", "cut_long", "seconds_covered"]
+
+
+Edge = int | None
+"""The bucket b* of verdict.md 1.6: an index into the ladder, or None for the budget itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One pod's counts in one block: requests, bad by the budget, and requests over each edge of the ladder."""
+    """One pod's counts: requests, bad by the budget, and requests over each edge of the ladder."""
 
     requests: int
     bad: int
     over: tuple[int, ...]
 
     def __add__(self, other: Cell) -> Cell:
-        over = tuple(a + b for a, b in zip(self.over, other.over, strict=True))
-        return Cell(self.requests + other.requests, self.bad + other.bad, over)
+        return Cell(self.requests + other.requests, self.bad + other.bad, tuple(map(add, self.over, other.over)))
 
     def __sub__(self, other: Cell) -> Cell:
-        over = tuple(a - b for a, b in zip(self.over, other.over, strict=True))
-        return Cell(self.requests - other.requests, self.bad - other.bad, over)
+        return Cell(self.requests - other.requests, self.bad - other.bad, tuple(map(sub, self.over, other.over)))
+
+    def at(self, edge: Edge) -> tuple[int, int]:
+        """Requests, and how many of them were over that bucket."""
+        return self.requests, self.bad if edge is None else self.over[edge]
 
 
-EMPTY = Cell(0, 0, (0,) * len(LADDER_MS))
-Block = Mapping[str, Cell]
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one pod counted between two snapshots. A history has tens of thousands, and of each one bucket is asked."""
+
+    start: Cell
+    end: Cell
+
+    @property
+    def requests(self) -> int:
+        """Negative where the process had started again in between."""
+        return self.end.requests - self.start.requests
+
+    def at(self, edge: Edge) -> tuple[int, int]:
+        """As of a cell."""
+        start, end = self.start, self.end
+        if edge is None:
+            return end.requests - start.requests, end.bad - start.bad
+        return end.requests - start.requests, end.over[edge] - start.over[edge]
+
+
+EDGES: Final = {ms: i for i, ms in enumerate(LADDER_MS)}
+EMPTY: Final = Cell(0, 0, (0,) * len(LADDER_MS))
+Block = Mapping[str, Span]
 """Pod uid -> its counts in the same stretch of time."""
 
 
@@ -59,7 +88,7 @@ class History:
     @property
     def rate(self) -> float:
         """Requests per second of all pods together, over the blocks; 0 without any."""
-        requests = sum(cell.requests for block in self.blocks for cell in block.values())
+        requests = sum(span.requests for block in self.blocks for span in block.values())
         return requests / (self.seconds * len(self.blocks)) if self.blocks else 0.0
 
 
@@ -79,11 +108,15 @@ class Scope:
 
     def cell(self, counters: Iterable[RevisionCounters]) -> Cell:
         """Totals of one process."""
-        found = (c.operations.get(self.operation) for c in counters if c.flags == self.flags)
-        return sum((Cell(c.requests, self._bad(c), c.over) for c in found if c is not None), EMPTY)
+        cells = [self._cell(book.operations[self.operation]) for book in counters if self._concerns(book)]
+        return cells[0] if len(cells) == 1 else sum(cells, EMPTY)
 
-    def _bad(self, counters: Counters) -> int:
-        return counters.over[LADDER_MS.index(self.budget)] if self.budget in LADDER_MS else counters.bad
+    def _concerns(self, book: RevisionCounters) -> bool:
+        return book.flags == self.flags and self.operation in book.operations
+
+    def _cell(self, counters: Counters) -> Cell:
+        edge = EDGES.get(self.budget)
+        return Cell(counters.requests, counters.bad if edge is None else counters.over[edge], counters.over)
 
     def covers(self, snapshot: Snapshot) -> bool:
         """Taken since then, with anything under these flags."""
@@ -111,7 +144,8 @@ def cut_long(reports: Iterable[EvidenceReport], scope: Scope) -> History:
 
 def seconds_covered(reports: Iterable[EvidenceReport], scope: Scope) -> float:
     """Age of the oldest snapshot that any pod still has of this past."""
-    return max((s.age_seconds for r in reports for s in (*r.long_ring, *r.ring) if scope.covers(s)), default=0.0)
+    oldest = (next((s for s in ring if scope.covers(s)), None) for r in reports for ring in (r.long_ring, r.ring))
+    return max((s.age_seconds for s in oldest if s is not None), default=0.0)
 
 
 def _blocks(rings: Mapping[str, tuple[Snapshot, ...]], scope: Scope, seconds: int) -> tuple[Block, ...]:
@@ -120,9 +154,9 @@ def _blocks(rings: Mapping[str, tuple[Snapshot, ...]], scope: Scope, seconds: in
     blocks = []
     for slot in slots:
         ends = {uid: (line.get(slot - 1), line.get(slot)) for uid, line in lines.items()}
-        cells = {uid: end - start for uid, (start, end) in ends.items() if start is not None and end is not None}
-        if len(cells) == len(lines) and all(c.requests >= 0 for c in cells.values()):
-            blocks.append(cells)
+        spans = {uid: Span(start, end) for uid, (start, end) in ends.items() if start is not None and end is not None}
+        if len(spans) == len(lines) and all(span.requests >= 0 for span in spans.values()):
+            blocks.append(spans)
     return tuple(blocks)
 
 

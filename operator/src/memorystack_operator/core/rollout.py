@@ -16,7 +16,6 @@ from memorystack_operator.core.change import Change, with_rollout
 from memorystack_operator.core.decision import Event
 from memorystack_operator.core.ending import end_stage
 from memorystack_operator.core.evidence import P0, DesignEffect, Evidence
-from memorystack_operator.core.guards.world import calibrate_now
 from memorystack_operator.core.interruption import resume, switch, withdraw
 from memorystack_operator.core.pairing import clear, prove, suspect
 from memorystack_operator.core.reversal import alarm, calm, keep, reverse, switch_all, take_back
@@ -117,7 +116,7 @@ def _begin(situation: Situation, outcome: Outcome) -> Change:
 
 def _flip(situation: Situation, outcome: Outcome) -> Change:
     rollout = situation.rollout
-    calibration = calibrate_now(situation)
+    calibration = situation.calibration
     share = situation.wanted_share
     strict = situation.spec.rollout.analysis.sensitivity == "Strict"
     evidence = {

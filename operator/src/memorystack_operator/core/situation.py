@@ -13,6 +13,7 @@ from functools import cached_property
 
 from memorystack_operator.api.spec import MemoryStack, Spec
 from memorystack_operator.api.status import Stable
+from memorystack_operator.core.calibration import Calibration, calibrate
 from memorystack_operator.core.canary import pods_for
 from memorystack_operator.core.observe import Observations, PodSeen
 from memorystack_operator.core.stabilization import Promotion
@@ -117,14 +118,36 @@ class Situation:
     @cached_property
     def canary(self) -> tuple[PodSeen, ...]:
         """The pods that carry, or will carry, the flags."""
-        names = self.status.rollout.pods if self.status.rollout else ()
-        return tuple(p for p in self.seen.pods if p.name in names)
+        return tuple(p for p in self.seen.pods if p.name in self._names)
 
     @cached_property
     def others(self) -> tuple[PodSeen, ...]:
         """The ready pods that serve the stable flags."""
-        names = self.status.rollout.pods if self.status.rollout else ()
-        return tuple(p for p in self.seen.pods if p.name not in names and p.ready)
+        return tuple(p for p in self.seen.pods if p.name not in self._names and p.ready)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.status.rollout.pods if self.status.rollout else ())
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """From the rings that were just read: the priors of the stage under way."""
+        reports = [p.evidence for p in self.seen.pods if p.evidence and p.ready]
+        return calibrate(
+            reports,
+            self.spec.rollout.wire_budgets().p95_ms,
+            flags=self.stable.revision,
+            chosen={p.uid for p in self.canary},
+            now=self.now.timestamp(),
+            waited=self.since(self.rollout.started_at),
+            previous=self.status.calibration,
+            since=self.status.promoted_at,
+        )
+
+    @property
+    def history_told(self) -> bool:
+        """Some pod's rings came with this reading."""
+        return any(p.evidence and (p.evidence.ring or p.evidence.long_ring) for p in self.seen.pods if p.ready)
 
     @property
     def planned(self) -> PlannedStep:

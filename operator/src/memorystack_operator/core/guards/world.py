@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from memorystack_operator.core.calibration import Calibration, calibrate
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stages import canonical
 from memorystack_operator.core.state import RolloutState
 
 __all__ = [
     "blind",
-    "calibrate_now",
     "calibrating",
     "canaries_missing",
     "not_applied_yet",
@@ -24,6 +23,8 @@ __all__ = [
 BLIND: Final = timedelta(minutes=2)
 UNAPPLIED: Final = timedelta(seconds=15)
 """Three touches of 5 s each."""
+SILENT: Final = "no traffic yet: send some (on one machine: memorystack load), or promote by hand"
+WAIT: Final = ": two minutes of traffic are needed, ten at most; the flag is not flipped yet"
 CRASHES: Final = 2
 """One restart may be chance (a node, an OOM of the neighbour); the second is the flag's."""
 
@@ -74,26 +75,15 @@ def calibrating(situation: Situation) -> Outcome | None:
     """Design effects come before the flip."""
     if situation.rollout.state is not RolloutState.CALIBRATING:
         return None
-    found = calibrate_now(situation)
-    if found.ready:
-        return Outcome(Move.FLIP, "Calibrated", found.message)
-    return Outcome(Move.HOLD, "Calibrating", _what_is_missing(situation, found))
-
-
-def calibrate_now(situation: Situation) -> Calibration:
-    """From the rings that were just read."""
-    rollout = situation.rollout
-    reports = [p.evidence for p in situation.seen.pods if p.evidence and p.ready]
-    return calibrate(
-        reports,
-        situation.spec.rollout.wire_budgets().p95_ms,
-        flags=situation.stable.revision,
-        chosen={p.uid for p in situation.canary},
-        now=situation.now.timestamp(),
-        waited=situation.since(rollout.started_at),
-        previous=situation.status.calibration,
-        since=situation.status.promoted_at,
-    )
+    told, said = situation.history_told, situation.rollout.message
+    if told and situation.calibration.ready:
+        return Outcome(Move.FLIP, "Calibrated", situation.calibration.message)
+    if not any(_served(situation)):
+        return Outcome(Move.HOLD, "Calibrating", SILENT)
+    if told:
+        return Outcome(Move.HOLD, "Calibrating", f"{situation.calibration.message}{WAIT}")
+    # Between two readings of the histories nothing is known that was not known before.
+    return Outcome(Move.HOLD, "Calibrating", said if said.endswith(WAIT) else f"not enough history yet{WAIT}")
 
 
 def canaries_missing(situation: Situation) -> Outcome | None:
@@ -117,14 +107,8 @@ def not_applied_yet(situation: Situation) -> Outcome | None:
     return Outcome(Move.HOLD, reason, f"{', '.join(late) or 'the canary'} does not report the flags yet")
 
 
-def _what_is_missing(situation: Situation, found: Calibration) -> str:
-    served = sum(
-        c.requests
-        for p in situation.seen.pods
-        if p.evidence
-        for revision in p.evidence.counters
-        for c in revision.operations.values()
-    )
-    if not served:
-        return "no traffic yet: send some (on one machine: memorystack load), or promote by hand"
-    return f"{found.message}: two minutes of traffic are needed, ten at most; the flag is not flipped yet"
+def _served(situation: Situation) -> Iterator[int]:
+    """Requests of each pod's operations since its start."""
+    for pod in situation.seen.pods:
+        for revision in pod.evidence.counters if pod.evidence else ():
+            yield from (counters.requests for counters in revision.operations.values())

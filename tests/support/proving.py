@@ -1,0 +1,29 @@
+"""Worlds whose bursts leave Plain without a verdict, so that a flag is proved in pairs of windows."""
+
+from __future__ import annotations
+
+from support.world import FLAG, World, rollout, stack
+
+
+def burst_over_time(world: World) -> None:
+    """From now on the canary's own counts say nearly nothing."""
+    current = world.status.rollout
+    evidence = {
+        name: e.model_copy(update={"effect": e.effect.model_copy(update={"phi_abs": 400.0})})
+        for name, e in current.evidence.items()
+    }
+    world.status = world.status.model_copy(update={"rollout": current.model_copy(update={"evidence": evidence})})
+
+
+def proving_world() -> World:
+    """A stack whose bursts leave Plain without a verdict, so that the flag is proved in pairs."""
+    analysis = {"interval": "1s", "timeout": "30m", "promotion": "Paired"}
+    world = World(stack(rollout=rollout(analysis=analysis, budgets=[{"operation": "store", "p95": "250ms"}])), rate=60)
+    for key in world.bad:
+        world.bad[key] = 0.02
+    world.run(700)
+    world.edit(features=FLAG)
+    world.run(60, until=lambda w: bool(w.flagged))
+    burst_over_time(world)
+    world.run(300, until=lambda w: w.phase == "Proving")
+    return world
