@@ -91,4 +91,7 @@ class Embedder:
 def _vector(value: Any) -> Vector:
     if isinstance(value, str):
         return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
-    return np.asarray(value, dtype=np.float32)
+    numbers = np.asarray(value, dtype=np.float32)
+    if numbers.ndim != 1:
+        raise ValueError("a vector is a list of numbers")
+    return numbers

@@ -91,7 +91,8 @@ class RedisGenerations:
     """All pods together."""
 
     def __init__(self, url: str) -> None:
-        self._redis: Any = aioredis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
+        # Of RESP3, which the client would choose, it hands no invalidation on: with it nobody knows which counter changed.
+        self._redis: Any = aioredis.Redis.from_url(url, protocol=2, socket_timeout=0.5, socket_connect_timeout=0.5)
         self._forget: list[Callable[[], None]] = []
         self._mirror: dict[str, int] = {}
         self._owed: set[str] = set()
@@ -199,7 +200,7 @@ class RedisGenerations:
                     # Tracking ends without a word when the control connection does, so it is asked every second.
                     await control.ping()
                     await messages.ping()
-                else:
+                elif message["type"] == "message":
                     self._invalidated(message["data"])
 
     def _invalidated(self, keys: Any) -> None:

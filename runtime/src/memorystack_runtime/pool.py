@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import time
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,10 +67,8 @@ class Channel:
             return await generation.client.request(
                 method, self._base_url + path, content=body, headers=content_type, timeout=timeout
             )
-        except httpx.TimeoutException as error:
-            raise Unavailable(self.name, f"did not answer within {timeout:g} s") from error
         except httpx.HTTPError as error:
-            raise Unavailable(self.name, f"cannot be reached: {error or type(error).__name__}") from error
+            raise Unavailable(self.name, _why(error, timeout)) from error
         finally:
             generation.users -= 1
             if not generation.users:
@@ -91,7 +90,9 @@ class Channel:
 
     def _client(self, flags: HttpPool) -> httpx.AsyncClient:
         transport = AiohttpTransport(client=lambda: self._session(flags))
-        return httpx.AsyncClient(transport=transport, headers=self._headers, trust_env=False)
+        # A balancer's cookie would pin every call of a pod to one server.
+        none = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        return httpx.AsyncClient(transport=transport, headers=self._headers, cookies=none, trust_env=False)
 
     def _session(self, flags: HttpPool) -> aiohttp.ClientSession:
         tls: dict[str, Any] = {"ssl": self._tls} if self._tls else {}
@@ -116,6 +117,13 @@ class Channel:
         trace.on_connection_queued_start.append(queued)
         trace.on_connection_queued_end.append(connected)
         return trace
+
+
+def _why(error: httpx.HTTPError, timeout: float) -> str:
+    """The transport calls a refused connection a timeout, too; its cause tells which of the two it was."""
+    if isinstance(error, httpx.TimeoutException) and isinstance(error.__cause__, TimeoutError):
+        return f"did not answer within {timeout:g} s"
+    return f"cannot be reached: {str(error) or type(error).__name__}"
 
 
 async def _retire(generation: _Generation) -> None:

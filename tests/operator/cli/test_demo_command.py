@@ -16,6 +16,7 @@ from support.reports import change
 from memorystack_operator.cli import demo as demo_module
 from memorystack_operator.cli import main
 from memorystack_operator.cli.story import play as play_module
+from memorystack_operator.cli.story.check import check_report
 from memorystack_operator.cli.story.report import ChangeReport, Starvation
 from memorystack_operator.local.errors import LocalError
 
@@ -74,6 +75,22 @@ def test_a_starved_machine_is_said_with_its_numbers_and_exits_with_75(told: Told
     assert "httpPool: mean idle CPU 2 %, 90 % of the seconds below 5 %" in done.output
     assert "inconclusive: the machine was starved" in done.output
     assert report_of(tmp_path)["outcome"] == "Starved"
+
+
+def test_the_report_of_a_run_that_was_really_starved_holds_by_its_numbers_alone(tmp_path: Path):
+    """Eight busy processes beside `make demo` on one core; it ended with 75."""
+    path = Path(__file__).parents[3] / "docs" / "reports" / "starved.json"
+    assert check_report(path) == []
+    done = CliRunner().invoke(main, ["demo", "--check", str(path)])
+    assert (done.exit_code, "the report holds (Starved)" in done.output) == (0, True)
+    report = json.loads(path.read_text())
+    for change_ in report["changes"]:
+        assert change_["starvation"]["meanIdlePercent"] < 8
+        change_["starvation"] = {"samples": 200, "meanIdlePercent": 40, "largestLagMs": 20}
+    fine = tmp_path / "demo.json"
+    fine.write_text(json.dumps(report))
+    done = CliRunner().invoke(main, ["demo", "--check", str(fine)])
+    assert (done.exit_code, "NoVerdict" in done.output) == (1, True)
 
 
 def test_an_older_report_is_gone_when_the_story_does_not_end(

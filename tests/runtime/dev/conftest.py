@@ -10,8 +10,9 @@ from uuid import uuid4
 import httpx
 import pytest
 from qdrant_client import AsyncQdrantClient, models
+from support.engines import an_engine
 
-from memorystack_runtime.dev import RunningEngine, start
+from memorystack_runtime.dev import RunningEngine
 
 REAL_QDRANT = os.environ.get("MEMORYSTACK_TEST_QDRANT_URL")
 DIMENSIONS = 4
@@ -19,7 +20,7 @@ DIMENSIONS = 4
 
 @pytest.fixture(scope="session")
 def local_qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with start("qdrant", path=tmp_path_factory.mktemp("qdrant")) as engine:
+    with an_engine("qdrant", path=tmp_path_factory.mktemp("qdrant")) as engine:
         yield engine.url
 
 
@@ -94,7 +95,7 @@ async def shelf(qdrant: AsyncQdrantClient) -> AsyncIterator[Shelf]:
 
 @pytest.fixture(scope="session")
 def running_embedder() -> Iterator[RunningEngine]:
-    with start("embedder", latency_ms=1, item_latency_ms=0) as engine:
+    with an_engine("embedder", latency_ms=1, item_latency_ms=0) as engine:
         yield engine
 
 

@@ -62,7 +62,7 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}render/*.py", "render scenarios autoscaling"),
     (f"{CORE}*.py", "scenarios late_reasons stabilization calibration arms explain progress"),
     (f"{CORE}guards/*.py", "scenarios late_reasons stabilization proving watch_scenarios"),
-    *((f"{RUNTIME}{name}.py", "units memory runtime_adapters") for name in ON_ENGINES),
+    *((f"{RUNTIME}{name}.py", f"{name} units memory runtime_adapters") for name in ON_ENGINES),
     *((f"{RUNTIME}{name}.py", "units") for name in BY_THEMSELVES),
 )
 """The first pattern that fits a module names its tests, files of tests/operator/core or tests/runtime."""
