@@ -221,10 +221,13 @@ class PodLife:
             try:
                 await self._api.delete(self._path, body)
                 return
-            except ApiError:
-                return  # somebody else was faster
-            except _REFUSALS:
-                await asyncio.sleep(AGAIN_SECONDS)
+            except ApiError as error:
+                if error.code in {404, 409}:
+                    return  # somebody else was faster
+                _log.warning("pod_not_removed", pod=self._who.name, why=str(error))
+            except _REFUSALS as error:
+                _log.warning("pod_not_removed", pod=self._who.name, why=repr(error))
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def _tell(self, state: PodState) -> None:
         """Only what has changed; what could not be told is tried again by the next look."""
