@@ -79,6 +79,19 @@ async def test_a_batch_that_is_too_large_is_halved_until_it_fits_and_stays_in_or
     assert [len(a.body["input"]) for a in script.asked] == [5, 2, 3, 1, 2]
 
 
+async def test_two_texts_that_are_too_much_at_once_are_asked_for_one_by_one():
+    script = Script(by=lambda a: per_text(a) if len(a.body["input"]) == 1 else httpx.Response(413))
+    one = embedder(script)
+    assert one.max_in_flight == 0
+    assert [v[0] for v in await one.embed(["a", "bb"])] == [1, 2]
+
+
+async def test_an_embedder_that_says_later_three_times_is_named():
+    with pytest.raises(Unavailable) as caught:
+        await embedder(Script(*[httpx.Response(429, headers={"retry-after": "0"})] * 3)).embed(["one"])
+    assert (str(caught.value), caught.value.dependency) == ("embedder answered 429", "embedder")
+
+
 @pytest.mark.parametrize("status", [413, 422])
 async def test_a_single_text_that_is_too_large_is_refused(status: int):
     script = Script(httpx.Response(status, text="too long"))

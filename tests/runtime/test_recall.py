@@ -102,6 +102,12 @@ async def test_the_same_question_at_the_same_time_is_computed_once(ask: Asking):
     assert ask.recall._flights == {}
 
 
+async def test_other_questions_at_the_same_time_have_computations_of_their_own(ask: Asking):
+    await asyncio.gather(ask("owls"), ask("mice"), ask("mice", limit=3))
+    assert sorted(batch[0] for batch in ask.words.batches) == ["mice", "mice", "owls"]
+    assert len(ask.shelf.queries) == 3
+
+
 async def test_a_failure_is_shared_and_not_kept(ask: Asking):
     def away(_: str) -> None:
         raise Unavailable("qdrant", "is away")

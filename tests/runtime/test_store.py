@@ -208,3 +208,7 @@ async def test_a_call_that_is_told_to_come_again_later_is_made_again():
     with pytest.raises(Unavailable, match="qdrant is away"):
         await store(away).count()
     assert len(away.asked) == 3
+    busy = Script(*[httpx.Response(429, headers={"retry-after": "0"})] * 3)
+    with pytest.raises(Unavailable) as caught:
+        await store(busy).count()
+    assert (str(caught.value), caught.value.dependency) == ("qdrant answered 429", "qdrant")

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from itertools import pairwise
-from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import ValidationError
+from support.clock import Clock
 
 from memorystack_runtime.admission import Admission
-from memorystack_runtime.auth import ApiKeys, OpenDoor, door_of, parse_keys
 from memorystack_runtime.chunking import chunk
-from memorystack_runtime.contract import LADDER_MS, Budgets, Features, FlagLease, FlagsFile, HttpPool, revision_of
+from memorystack_runtime.contract import LADDER_MS, Budgets
 from memorystack_runtime.deadlines import Deadlines
-from memorystack_runtime.errors import Misconfigured, Overloaded, Unavailable
+from memorystack_runtime.errors import Misconfigured, Overloaded
 from memorystack_runtime.evidence import Ledger
-from memorystack_runtime.flags import Effective, FlagBoard
 from memorystack_runtime.logs import configure
 from memorystack_runtime.models import NewMemory, RecallQuery, StoreRequest
 from memorystack_runtime.pulse import LoopLag, on_half_minutes
-from memorystack_runtime.resilience import insist
 from memorystack_runtime.settings import Settings, features_from_environment, settings_from_environment
-from memorystack_runtime.sparse import of_document, of_query
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
 
 # -- evidence -----------------------------------------------------------------
 
@@ -166,168 +151,6 @@ def test_the_ring_holds_the_last_60_snapshots_with_their_age(ledger: Ledger, clo
     assert ring[0].age_seconds == 1800
 
 
-# -- flags --------------------------------------------------------------------
-
-
-class Board:
-    def __init__(self, folder: Path, clock: Clock, environment: Features | None = None) -> None:
-        self.folder = folder
-        self.seen: list[Effective] = []
-        self.board = FlagBoard(folder, environment, self.seen.append, clock)
-
-    def write(self, name: str, text: str) -> Effective:
-        (self.folder / name).write_text(text)
-        self.board.poll()
-        return self.board.current
-
-    def lease(self, **fields) -> Effective:
-        base = {"epoch": 1, "revision": "canary", "features": Features(), "ttl_seconds": 30, "renewal": 1}
-        return self.write("lease.json", FlagLease(**{**base, **fields}).model_dump_json(by_alias=True))
-
-
-STABLE = FlagsFile(revision="stable", features=Features(http_pool=HttpPool(enabled=True))).model_dump_json(
-    by_alias=True
-)
-
-
-def test_lease_outranks_file_outranks_environment_outranks_default(tmp_path: Path, clock: Clock):
-    environment = Features(http_pool=HttpPool(connections=3))
-    assert Board(tmp_path, clock).board.current.source == "default"
-    board = Board(tmp_path, clock, environment)
-    assert (board.board.current.source, board.board.current.features) == ("environment", environment)
-    assert board.write("flags.json", STABLE).source == "file"
-    assert board.lease().source == "lease"
-    assert board.write("lease.json", "").source == "file"
-
-
-def test_a_lease_that_is_not_renewed_ends_after_its_time(tmp_path: Path, clock: Clock):
-    """R16"""
-    board = Board(tmp_path, clock)
-    board.write("flags.json", STABLE)
-    board.lease(renewal=1)
-    clock.now += 29
-    assert board.lease(renewal=2).source == "lease"
-    clock.now += 29
-    board.board.poll()
-    assert board.board.current.source == "lease"
-    clock.now += 2
-    board.board.poll()
-    assert board.board.current.revision == "stable"
-    assert board.lease(renewal=3).source == "lease"
-
-
-def test_a_lease_that_lay_there_at_the_start_does_not_count_until_it_changes(tmp_path: Path, clock: Clock):
-    """R16"""
-    Board(tmp_path, clock).lease(renewal=1)
-    board = Board(tmp_path, clock)
-    board.board.poll()
-    assert board.board.current.source == "default"
-    assert board.lease(renewal=2).source == "lease"
-
-
-def test_the_lease_of_an_old_leader_is_ignored(tmp_path: Path, clock: Clock):
-    board = Board(tmp_path, clock)
-    assert board.lease(epoch=5).epoch == 5
-    assert board.lease(epoch=4, revision="old").revision == "canary"
-
-
-@pytest.mark.parametrize("text", ["{", '{"revision": 1}', "[]", "\xff"])
-def test_a_file_that_makes_no_sense_leaves_the_last_good_value(tmp_path: Path, clock: Clock, text: str):
-    board = Board(tmp_path, clock)
-    board.write("flags.json", STABLE)
-    board.write("budgets.json", BUDGETS.model_dump_json(by_alias=True))
-    for name in ("flags.json", "budgets.json", "lease.json"):
-        (tmp_path / name).write_bytes(text.encode("latin-1"))
-        board.board.poll()
-    assert board.board.current.revision == "stable"
-    assert board.board.current.budgets == BUDGETS
-
-
-def test_an_unchanged_file_tells_nobody(tmp_path: Path, clock: Clock):
-    board = Board(tmp_path, clock)
-    board.write("flags.json", STABLE)
-    told = len(board.seen)
-    for _ in range(5):
-        board.board.poll()
-    (tmp_path / "flags.json").write_text(STABLE)
-    board.board.poll()
-    assert len(board.seen) == told
-
-
-def test_a_vanished_file_is_an_empty_one(tmp_path: Path, clock: Clock):
-    board = Board(tmp_path, clock)
-    board.lease()
-    (tmp_path / "lease.json").unlink()
-    board.board.poll()
-    assert board.board.current.source == "default"
-
-
-async def test_a_change_is_seen_within_a_fifth_of_a_second(tmp_path: Path):
-    seen: list[Effective] = []
-    board = FlagBoard(tmp_path, None, seen.append)
-    task = asyncio.create_task(board.run())
-    (tmp_path / "flags.json").write_text(STABLE)
-    async with asyncio.timeout(1):
-        while board.current.revision != "stable":
-            await asyncio.sleep(0.01)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-def test_without_a_folder_there_are_only_defaults(clock: Clock):
-    assert FlagBoard(None, None, lambda _: None, clock).current.revision == revision_of(Features())
-
-
-# -- keys ---------------------------------------------------------------------
-
-
-def digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-@pytest.mark.parametrize("key", ["right", None, "", "righ", "Right", "right ", "\udcff"])
-def test_only_the_very_key_is_admitted(tmp_path: Path, key: str | None):
-    """M11"""
-    path = tmp_path / "keys"
-    path.write_text(f"# who\nfirst:{digest('other')}\n\n{digest('right')}  # plain\n")
-    assert ApiKeys(path).admits(key) is (key == "right")
-
-
-def test_a_changed_file_counts_after_a_second_and_a_broken_one_keeps_the_last_good_keys(tmp_path: Path, clock: Clock):
-    path = tmp_path / "keys"
-    path.write_text(digest("a"))
-    keys = ApiKeys(path, clock)
-    path.write_text(digest("b"))
-    assert keys.admits("a")
-    clock.now += 1.1
-    assert keys.admits("b")
-    for text in ("nonsense", ""):
-        path.write_text(text)
-        clock.now += 1.1
-        assert keys.admits("b")
-    path.unlink()
-    clock.now += 1.1
-    assert keys.admits("b")
-
-
-@pytest.mark.parametrize("text", ["", "# nobody", "name:abc", "x" * 64, "A" * 64])
-def test_a_file_of_something_else_is_refused_without_repeating_it(text: str):
-    with pytest.raises(Misconfigured) as caught:
-        parse_keys(text)
-    assert "API keys" in str(caught.value)
-    assert "abc" not in str(caught.value)
-
-
-def test_exactly_one_of_keys_and_open_must_be_said(tmp_path: Path):
-    assert isinstance(door_of(None, disabled=True), OpenDoor)
-    assert door_of(None, disabled=True).admits(None)
-    for path, disabled in ((None, False), (tmp_path / "k", True)):
-        with pytest.raises(Misconfigured, match="exactly one"):
-            door_of(path, disabled=disabled)
-    with pytest.raises(Misconfigured, match="cannot be read"):
-        door_of(tmp_path / "missing", disabled=False)
-
-
 # -- the rest -----------------------------------------------------------------
 
 
@@ -343,53 +166,6 @@ def test_chunks_join_to_the_same_text_and_keep_their_size(text: str):
     pieces = chunk(text, 800)
     assert "".join(pieces) == text
     assert all(len(p.strip()) <= 800 for p in pieces)
-
-
-def test_sparse_vectors_are_sorted_stemmed_and_without_stop_words():
-    vector = of_document("The running dogs run and the dog runs")
-    assert len(vector.indices) == 2
-    assert list(vector.indices) == sorted(vector.indices)
-    assert set(of_query("dogs").indices) <= set(vector.indices)
-    assert of_query("the and of").indices == ()
-    assert len(of_document("word " * 200).values) == 1
-
-
-@pytest.mark.parametrize(
-    ("statuses", "outcome"), [([503, 200], 200), ([429, 429, 200], 200), ([500], 500), ([503, 503, 503], None)]
-)
-async def test_later_is_asked_again_and_errors_are_answers(statuses: list[int], outcome: int | None):
-    left = list(statuses)
-
-    async def call() -> httpx.Response:
-        return httpx.Response(left.pop(0), headers={"retry-after": "0"})
-
-    if outcome is None:
-        with pytest.raises(Unavailable, match="answered 503"):
-            await insist("x", call)
-    else:
-        assert (await insist("x", call)).status_code == outcome
-
-
-async def test_a_lost_connection_is_tried_three_times():
-    tries = 0
-
-    async def call() -> httpx.Response:
-        nonlocal tries
-        tries += 1
-        raise Unavailable("x", "is away")
-
-    with pytest.raises(Unavailable, match="is away"):
-        await insist("x", call)
-    assert tries == 3
-
-
-async def test_a_date_in_retry_after_is_not_waited_for():
-    left = [429, 200]
-
-    async def call() -> httpx.Response:
-        return httpx.Response(left.pop(0), headers={"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"})
-
-    assert (await insist("x", call)).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -95,7 +96,8 @@ def test_a_full_disk_loses_nothing_and_ends_nothing(up: Up):
     """M12 and design.md 8, on a small file system of the test's own: it goes with the processes."""
     up.state.mkdir()
     script = f"mount -t tmpfs -o size=160m tmpfs '{up.state}' && exec \"$@\""
-    up.prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    up.prefix = ["unshare", *as_root, "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
     up.launch()
     inside = Path(f"/proc/{up.process.pid}/root{up.state}")
     up.wait(lambda: up.config(), "does not serve")

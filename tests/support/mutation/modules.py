@@ -17,9 +17,11 @@ __all__ = ["chosen"]
 
 CORE: Final = "memorystack_operator/core/"
 RUNTIME: Final = "memorystack_runtime/"
-ON_ENGINES: Final = ("ingest", "store", "generations", "memory", "recall", "cache", "embedder", "pool")
-"""What talks to Qdrant, Redis and the embedder is tried on the real ones."""
-BY_THEMSELVES: Final = ("admission", "auth", "chunking", "deadlines", "evidence", "flags", "resilience", "sparse")
+ON_ENGINES: Final = ("memory",)
+"""What puts the parts together is tried on the real engines."""
+OWN_TESTS: Final = ("auth", "cache", "embedder", "flags", "generations", "ingest", "pool", "recall", "resilience", "sparse", "store")  # fmt: skip
+"""The parts of the data path by themselves: each call on the wire, each step, what a failure leaves."""
+SMALL: Final = ("admission", "chunking", "deadlines", "evidence")
 NOT_SLOW: Final = (
     "-k",
     " and ".join(
@@ -62,8 +64,9 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}render/*.py", "render scenarios autoscaling"),
     (f"{CORE}*.py", "scenarios late_reasons stabilization calibration arms explain progress"),
     (f"{CORE}guards/*.py", "scenarios late_reasons stabilization proving watch_scenarios"),
-    *((f"{RUNTIME}{name}.py", f"{name} units memory runtime_adapters") for name in ON_ENGINES),
-    *((f"{RUNTIME}{name}.py", "units") for name in BY_THEMSELVES),
+    *((f"{RUNTIME}{name}.py", f"{name} units runtime_adapters") for name in ON_ENGINES),
+    *((f"{RUNTIME}{name}.py", name) for name in OWN_TESTS),
+    *((f"{RUNTIME}{name}.py", "units") for name in SMALL),
 )
 """The first pattern that fits a module names its tests, files of tests/operator/core or tests/runtime."""
 LEFT_OUT: Final = ("*/__init__.py", "*/__main__.py")
