@@ -10,7 +10,7 @@ from typing import Final
 
 from memorystack_operator.core.arms import Baseline, Increment, PodCounts, Window, advance
 from memorystack_operator.core.calibration import room_of
-from memorystack_operator.core.canary import choose
+from memorystack_operator.core.canary import choose, restarts_of
 from memorystack_operator.core.evidence import Evidence, Tally
 from memorystack_operator.core.history import Scope
 from memorystack_operator.core.limits import limits_of
@@ -64,9 +64,10 @@ def _refill(situation: Situation) -> RolloutStatus:
     pods = choose(situation.seen.pods, situation.wanted_canaries, rollout.pods, rollout.id)
     if pods == rollout.pods:
         return rollout
-    chosen = frozenset(pods)
-    restarts = {p.name: rollout.restarts.get(p.name, p.restarts) for p in situation.seen.pods if p.name in chosen}
-    return rollout.model_copy(update={"pods": pods, "restarts": restarts, "applied_at": None})
+    added = set(pods) - set(rollout.pods)
+    new = restarts_of(p for p in situation.seen.pods if p.name in added)
+    kept = {name: count for name, count in rollout.restarts.items() if name in pods}
+    return rollout.model_copy(update={"pods": pods, "restarts": kept | new, "applied_at": None})
 
 
 def _applied(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:

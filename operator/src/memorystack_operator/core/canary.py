@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from memorystack_operator.api.spec import Step
 from memorystack_operator.core.observe import PodSeen
 from memorystack_operator.core.state import PlannedStep
 
-__all__ = ["choose", "plan_of", "pods_for"]
+__all__ = ["choose", "plan_of", "pods_for", "restarts_of"]
 
 
 def pods_for(weight: int, replicas: int) -> int:
@@ -57,6 +57,11 @@ def choose(pods: Sequence[PodSeen], count: int, keep: Sequence[str], seed: str) 
         used[best.node] += 1
         chosen.append(best.name)
     return tuple(chosen)
+
+
+def restarts_of(pods: Iterable[PodSeen]) -> dict[str, int]:
+    """Those that had any, by name: in a large stack hardly one has."""
+    return {p.name: p.restarts for p in pods if p.restarts}
 
 
 def _lot(seed: str, pod: PodSeen) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from memorystack_operator.core.records import record_of
+from memorystack_operator.core.records import in_short, record_of
 from memorystack_operator.core.situation import Outcome, Situation
 from memorystack_operator.core.state import Settling, Status
 
@@ -21,6 +21,7 @@ def end_stage(situation: Situation, outcome: Outcome, ended: str) -> Status:
     record = record_of(situation, outcome, ended)
     again = (ended, record.stage, record.value) if ended == "Kept" else ()
     lines = [r for r in situation.status.history if (r.outcome, r.stage, r.value) != again]
+    lines = [in_short(line) if line.stage == record.stage else line for line in lines]
     return situation.status.model_copy(
         update={
             "rollout": None,

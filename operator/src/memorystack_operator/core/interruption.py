@@ -6,6 +6,7 @@ Knows: the status. Must not know: why a move was chosen (guards).
 from __future__ import annotations
 
 from memorystack_operator.api.status import EventReason
+from memorystack_operator.core.canary import restarts_of
 from memorystack_operator.core.change import Change, with_rollout
 from memorystack_operator.core.decision import Event
 from memorystack_operator.core.pairing import longest_budget, lots_of, next_trial
@@ -60,7 +61,7 @@ def switch(situation: Situation, outcome: Outcome) -> Change:
         state=RolloutState.SWITCHBACK,
         state_since=situation.now,
         switchback=test,
-        restarts={p.name: p.restarts for p in situation.canary},
+        restarts=restarts_of(situation.canary),
         reason=outcome.reason,
         message=outcome.message,
     )
@@ -76,7 +77,7 @@ def resume(situation: Situation, outcome: Outcome) -> Change:
         state=RolloutState.PROGRESSING,
         state_since=situation.now,
         last_tick=situation.now,
-        restarts={p.name: p.restarts for p in situation.canary},
+        restarts=restarts_of(situation.canary),
         evidence={name: e.environment_cleared() for name, e in rollout.evidence.items()},
         reason=outcome.reason,
         message=outcome.message,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from memorystack_operator.api.status import EventReason
+from memorystack_operator.core.canary import restarts_of
 from memorystack_operator.core.change import Change, with_rollout
 from memorystack_operator.core.decision import Event
 from memorystack_operator.core.proving import Proving
@@ -47,7 +48,7 @@ def prove(situation: Situation, outcome: Outcome) -> Change:
         state=RolloutState.PROVING,
         state_since=situation.now,
         proving=test,
-        restarts={p.name: p.restarts for p in situation.canary} if suspected else rollout.restarts,
+        restarts=restarts_of(situation.canary) if suspected else rollout.restarts,
         reason=outcome.reason,
         message=outcome.message,
     )

@@ -13,7 +13,7 @@ from memorystack_operator.core.situation import Outcome, Situation
 from memorystack_operator.core.state import RolloutStatus
 from memorystack_runtime.contract import EvidenceReport, Operation
 
-__all__ = ["counts_of", "proving_of", "record_of", "trial_of"]
+__all__ = ["counts_of", "in_short", "proving_of", "record_of", "trial_of"]
 
 
 def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutRecord:
@@ -40,6 +40,13 @@ def record_of(situation: Situation, outcome: Outcome, ended: str) -> RolloutReco
             "worse_than_stable": outcome.worse_than_stable,
         }
     )
+
+
+def in_short(record: RolloutRecord) -> RolloutRecord:
+    """Of a flag that was tried again since: what happened and the counts, without the evidence question by question."""
+    judged = {name: counts.model_copy(update={"log_e": {}, "needed": {}}) for name, counts in record.judged.items()}
+    proving = record.proving and record.proving.model_copy(update={"operations": {}})
+    return record.model_copy(update={"judged": judged, "proving": proving})
 
 
 def trial_of(rollout: RolloutStatus, spec: Spec) -> SwitchbackResult | None:
@@ -116,6 +123,10 @@ def _counts(rollout: RolloutStatus, spec: Spec, name: Operation, canary: Sequenc
         phi_rel=evidence.effect.phi_rel,
         phi_abs=evidence.effect.phi_abs,
         over_budget_before=bool(prior and prior.over_budget_before),
-        canary_p95_ms=quantile_ms(served),
+        canary_p95_ms=_tenth(quantile_ms(served)),
         share_before=prior.share if prior else 0.0,
     )
+
+
+def _tenth(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from memorystack_operator.api.status import EventReason, Rejection
-from memorystack_operator.core.canary import choose, pods_for
+from memorystack_operator.core.canary import choose, pods_for, restarts_of
 from memorystack_operator.core.change import Change, with_rollout
 from memorystack_operator.core.decision import Event
 from memorystack_operator.core.ending import end_stage
@@ -101,7 +101,7 @@ def switch_all(situation: Situation, outcome: Outcome) -> Change:
         state_since=situation.now,
         pods=tuple(p.name for p in situation.seen.pods if p.ready),
         switchback=test,
-        restarts={p.name: p.restarts for p in situation.seen.pods},
+        restarts=restarts_of(situation.seen.pods),
         reason=outcome.reason,
         message=outcome.message,
     )

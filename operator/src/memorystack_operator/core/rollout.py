@@ -11,7 +11,7 @@ from typing import Final
 
 from memorystack_operator.api.status import EventReason, Rejection, Stable
 from memorystack_operator.core.accounting import baselines_now
-from memorystack_operator.core.canary import choose, plan_of, pods_for
+from memorystack_operator.core.canary import choose, plan_of, pods_for, restarts_of
 from memorystack_operator.core.change import Change, with_rollout
 from memorystack_operator.core.decision import Event
 from memorystack_operator.core.ending import end_stage
@@ -131,7 +131,7 @@ def _flip(situation: Situation, outcome: Outcome) -> Change:
         state_since=situation.now,
         flipped_at=situation.now,
         last_tick=situation.now,
-        restarts={p.name: p.restarts for p in situation.canary},
+        restarts=restarts_of(situation.canary),
         baselines=baselines_now(situation),
         calibration=calibration,
         evidence=evidence,

@@ -22,9 +22,9 @@ from memorystack_operator.api.status import (
     RolloutRecord,
     Stable,
 )
-from memorystack_operator.core.arms import Baseline
 from memorystack_operator.core.calibration import Calibration
 from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.packing import Baselines
 from memorystack_operator.core.proving import Proving
 from memorystack_operator.core.reverse import Reverse
 from memorystack_operator.core.room import Room
@@ -115,7 +115,7 @@ class RolloutStatus(Model):
     pods: tuple[str, ...] = ()
     """Names of the canary pods."""
     restarts: dict[str, int] = {}
-    """Restarts of each pod at the flip."""
+    """Restarts of each canary pod at the flip; left out: none."""
     changed_at: datetime
     """When the change was first seen in the spec."""
     started_at: datetime
@@ -164,8 +164,8 @@ class RolloutStatus(Model):
     """The test of failed requests."""
     over_since: dict[Operation, datetime] = {}
     """Operation -> since when its canary looks over budget."""
-    baselines: tuple[Baseline, ...] = ()
-    """Each pod's counters as they were last read."""
+    baselines: Baselines = ()
+    """Each pod's counters as they were last read, packed into one text."""
     reason: str = ""
     """What it waits for or does, as one word of a closed list."""
     message: str = ""
@@ -274,6 +274,6 @@ class Status(Model):
 
 
 ENGINE_RECORDS: Final = frozenset[type[BaseModel]](
-    {Baseline, Calibration, Evidence, Proving, Recovery, Reverse, Room, Switchback}
+    {Calibration, Evidence, Proving, Recovery, Reverse, Room, Switchback}
 )
 """Parts of the status that are the engine's own: the resource's definition keeps them and tells none of their fields."""
