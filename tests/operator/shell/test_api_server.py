@@ -104,6 +104,17 @@ async def test_a_refusal_says_whether_trying_again_can_help(
     assert (caught.value.status, caught.value.final) == (status, final)
 
 
+@pytest.mark.parametrize(("said", "seconds"), [("3", 3.0), ("86400", 60.0), ("Wed, 21 Oct", 0.0), ("", 0.0)])
+async def test_a_refusal_tells_for_how_long_the_server_wants_to_be_left_alone(
+    server: Server, said: str, seconds: float
+):
+    server.answer = lambda _: web.Response(status=429, headers={"Retry-After": said})
+    async with ApiServer(server.connect) as api:
+        with pytest.raises(Refused) as caught:
+            await api.get("/x")
+    assert caught.value.wait == seconds
+
+
 async def test_a_lost_race_is_a_conflict(server: Server):
     server.answer = lambda _: web.json_response({"message": "the object has been modified"}, status=409)
     async with ApiServer(server.connect) as api:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.api_double import ApiDouble
@@ -17,8 +17,8 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=UTC)
 EVENT = Event("RolledBack", "httpPool taken back", "Warning")
 
 
-async def told(api: ApiDouble, event: Event = EVENT) -> None:
-    await tell(api, settled_world().stack, event, "operator-1", NOW)  # type: ignore[arg-type]  # the double
+async def told(api: ApiDouble, event: Event = EVENT, at: datetime = NOW) -> None:
+    await tell(api, settled_world().stack, event, "operator-1", at)  # type: ignore[arg-type]  # the double
 
 
 async def test_an_event_says_what_happened_to_which_stack():
@@ -35,9 +35,21 @@ async def test_the_same_event_again_is_a_count_and_not_a_second_one():
     await told(api)
     for count in (2, 3):
         api.fail(Conflict("already exists"), "POST")
-        await told(api)
+        await told(api, at=NOW + timedelta(seconds=count))
         (body,) = api.objects.values()
-        assert body["series"] == {"count": count, "lastObservedTime": "2026-01-02T03:04:05.000600Z"}
+        assert body["series"] == {"count": count, "lastObservedTime": f"2026-01-02T03:04:0{5 + count}.000600Z"}
+
+
+@pytest.mark.parametrize("later", [0, 2], ids=["the first", "one of a series"])
+async def test_an_event_that_had_arrived_when_only_its_answer_was_lost_stays_one(later: int):
+    api = ApiDouble()
+    await told(api)
+    at = NOW + timedelta(seconds=later)
+    for _ in range(2):
+        api.fail(Conflict("already exists"), "POST")
+        await told(api, at=at)
+    (body,) = api.objects.values()
+    assert (body.get("series") or {"count": 1})["count"] == (2 if later else 1)
 
 
 async def test_a_note_is_cut_at_what_the_api_takes_without_breaking_a_letter():

@@ -241,7 +241,8 @@ async def test_ends_of_stages_are_counted_by_their_reason(world: World):
     found = await world.cluster.stack()
     assert found is not None
     events = [Event("RolledBack", "back"), Event("StagePromoted", "on"), Event("Waiting", "w")]
-    await world.cluster.tell(found[0], events)
+    for event in events:
+        await world.cluster.tell(found[0], event, NOW)
     text = world.telemetry.text().decode()
     assert 'memorystack_rollbacks_total{reason="P95OverBudget"} 1.0' in text
     assert "memorystack_promotions_total 1.0" in text

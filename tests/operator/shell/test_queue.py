@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
 
+from memorystack_operator.shell.api_server import Refused
 from memorystack_operator.shell.cluster import Conflict
 from memorystack_operator.shell.queue import Backoff, KeyedQueue
 from memorystack_operator.shell.schedule import Key, Schedule
@@ -118,6 +120,21 @@ async def test_a_failing_round_is_tried_again_and_a_lost_race_is_no_failure(queu
     text = queue._telemetry.text().decode()
     assert 'controller_runtime_reconcile_total{controller="memorystack",result="error"} 2.0' in text
     assert 'controller_runtime_reconcile_total{controller="memorystack",result="requeue"} 1.0' in text
+
+
+async def test_a_server_that_wants_to_be_left_alone_is_whatever_happens_meanwhile(queue: KeyedQueue, rounds: Rounds):
+    rounds.fail = [Refused(429, "", "too many requests", wait=0.2)]
+    began = time.monotonic()
+    queue.add(A)
+    await rounds.reach(1)
+    while queue._schedule.running:
+        await asyncio.sleep(0)
+    queue.add(A)  # as for a pod that changed
+    await rounds.reach(2)
+    assert time.monotonic() - began >= 0.2
+    queue.add(A)
+    await rounds.reach(3)
+    assert time.monotonic() - began < 2
 
 
 async def test_a_key_comes_back_after_the_pause_that_it_asked_for_and_not_without_one(

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from support.world import FLAG, World, settled_world
 
-from memorystack_operator.core import Status
+from memorystack_operator.core import Event, Status
 from memorystack_operator.shell import Conflict, Reconciler, run
 from memorystack_operator.shell.scrape import Scraper
 
@@ -49,7 +49,11 @@ class FakeCluster:
         self._call("write")
         if version != str(self.version):
             raise Conflict
-        self.recorded, self.version = status, self.version + 1
+        self.recorded, self.version = (
+            Status.model_validate_json(status.model_dump_json(by_alias=True)),
+            self.version + 1,
+        )
+        self._call("written")
         return str(self.version)
 
     async def apply(self, stack, children) -> None:
@@ -58,9 +62,9 @@ class FakeCluster:
     async def lend(self, stack, flags) -> None:
         self._call("lend")
 
-    async def tell(self, stack, events) -> None:
+    async def tell(self, stack, event, at) -> None:
         self._call("tell")
-        self.told += [str(e.reason) for e in events]
+        self.told.append(str(event.reason))
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def cluster() -> FakeCluster:
 
 async def test_the_status_is_on_record_before_anything_follows(cluster: FakeCluster):
     await Reconciler(cluster).step()
-    assert cluster.calls == ["stack", "observe", "write", "apply", "lend", "tell"]
+    assert cluster.calls == ["stack", "observe", "write", "written", "apply", "lend", "tell"]
     assert cluster.told == ["RolloutStarted"]
     assert cluster.recorded.rollout is not None
 
@@ -121,6 +125,48 @@ async def test_an_event_is_told_once_even_when_doing_it_had_to_be_tried_twice(cl
         await reconciler.step()
     await reconciler.step()
     assert cluster.told == ["RolloutStarted"]
+
+
+async def test_events_of_a_write_whose_answer_was_lost_are_told_when_it_turns_out_to_have_taken_effect(
+    cluster: FakeCluster,
+):
+    cluster.fail["written"] = OSError("connection reset")
+    reconciler = Reconciler(cluster)
+    with pytest.raises(OSError, match="reset"):
+        await reconciler.step()
+    assert cluster.told == []
+    await reconciler.step()
+    assert cluster.told == ["RolloutStarted"]
+    await reconciler.step()
+    assert cluster.told == ["RolloutStarted"]
+
+
+async def test_events_of_a_write_that_never_arrived_are_those_of_the_next_decision(cluster: FakeCluster):
+    cluster.fail["write"] = OSError("no route to host")
+    reconciler = Reconciler(cluster)
+    with pytest.raises(OSError, match="no route"):
+        await reconciler.step()
+    cluster.world.now += timedelta(seconds=1)
+    await reconciler.step()
+    await reconciler.step()
+    assert cluster.told == ["RolloutStarted"]
+
+
+async def test_of_two_events_the_one_that_was_told_is_not_told_again_when_the_other_fails(cluster: FakeCluster):
+    reconciler = Reconciler(cluster)
+    reconciler._due((Event("StageStarted", "one"), Event("Waiting", "two")))
+    tell = cluster.tell
+
+    async def tell_one(stack, event, at) -> None:
+        await tell(stack, event, at)
+        cluster.fail["tell"] = OSError("away")
+
+    cluster.tell = tell_one  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="away"):
+        await reconciler.step()
+    cluster.tell = tell  # type: ignore[method-assign]
+    await reconciler.step()
+    assert cluster.told == ["StageStarted", "Waiting", "RolloutStarted"]
 
 
 async def test_a_deleted_stack_is_left_alone(cluster: FakeCluster):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from memorystack_operator.shell.api_server import Refused, Unreachable
+from memorystack_operator.shell.credentials import CannotConnect
 from memorystack_operator.shell.records import Record, record_of
 from memorystack_operator.shell.relist import Relist
 from memorystack_operator.shell.resources import DEPLOYMENTS, PODS
@@ -109,9 +110,10 @@ async def test_a_kind_that_is_not_served_or_not_ours_to_read_has_no_objects_and_
     assert [p.key.name for p in world.store.pods(Key("ai", "mem"))] == ["seen"]
 
 
-async def test_a_server_that_is_away_is_asked_again_soon():
+@pytest.mark.parametrize("failure", [Unreachable("away"), CannotConnect("the token's file is being replaced")])
+async def test_a_server_that_is_away_is_asked_again_soon(failure: Exception):
     world = World()
-    world.api.pages["/api/v1/pods"] = Unreachable("away")
+    world.api.pages["/api/v1/pods"] = failure
     running = asyncio.create_task(world.relist.run(0.01))
     await asyncio.sleep(0.03)
     assert not world.relist.primed.is_set()

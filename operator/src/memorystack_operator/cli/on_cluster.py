@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core import Status
 from memorystack_operator.core.standing import reversal_of, standing_of
+from memorystack_operator.core.state import ArmsP95
 from memorystack_operator.local.errors import LocalError
 from memorystack_operator.local.report import ArmView, EventLine, PodView, Report, questions_of, share_of
 from memorystack_operator.shell.api_server import ApiFailure, ApiServer, Json, Refused
@@ -145,6 +146,9 @@ def _ask(door: Door, work: Callable[[ApiServer], Awaitable[T]], what: str) -> T:
     except CannotConnect as error:
         raise LocalError(str(error)) from None
     except Refused as error:
+        if error.status == 404 and not error.reason:  # of a path, not of an object
+            msg = "this cluster serves no MemoryStacks: install the operator's chart, or kubectl apply -f crds/"
+            raise LocalError(msg) from None
         if error.status == 404:
             msg = f"{what} is not there ({error}): kubectl get memorystacks -A lists what is"
             raise LocalError(msg) from None
@@ -187,17 +191,19 @@ def _arms(stack: MemoryStack, status: Status) -> tuple[ArmView, ...]:
     """What was counted since the flip; nothing is counted while no stage is under way."""
     budgets = stack.spec.rollout.wire_budgets().p95_ms
     evidence = status.rollout.evidence if status.rollout else {}
+    took = status.rollout.p95_ms if status.rollout else {}
     made = []
     for operation, budget in budgets.items():
         known = evidence.get(operation)
         if known is None:
             continue
-        for arm, requests, bad in (
-            ("stable", known.stable_requests, known.stable_bad),
-            ("canary", known.canary_requests, known.canary_bad),
+        p95 = took.get(operation, ArmsP95())
+        for arm, requests, bad, p95_ms in (
+            ("stable", known.stable_requests, known.stable_bad, p95.stable),
+            ("canary", known.canary_requests, known.canary_bad, p95.canary),
         ):
             made.append(
-                ArmView(operation=operation, arm=arm, requests=requests, bad=bad, p95_ms=None, budget_ms=budget)
+                ArmView(operation=operation, arm=arm, requests=requests, bad=bad, p95_ms=p95_ms, budget_ms=budget)
             )
     return tuple(made)
 

@@ -113,7 +113,7 @@ def _latency(arm: ArmView) -> tuple[Text, str, str]:
     budget = f"{arm.budget_ms} ms" if arm.budget_ms else "-"
     if not arm.requests:
         return Text("-"), budget, "-"
-    if arm.p95_ms is None:  # a cluster's status tells only what was over budget
+    if arm.p95_ms is None:  # none was on record yet
         return Text("-"), budget, f"{100 * arm.bad / arm.requests:.1f} %"
     over = arm.budget_ms is not None and arm.bad > 0.05 * arm.requests
     shown = f"{arm.p95_ms:.0f} ms" if arm.p95_ms < 1000 else "> 1 s"

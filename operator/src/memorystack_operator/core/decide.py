@@ -15,6 +15,7 @@ from memorystack_operator.core.accounting import account
 from memorystack_operator.core.conditions import conditions_of, phase_of
 from memorystack_operator.core.decision import Decision
 from memorystack_operator.core.guards import next_move
+from memorystack_operator.core.latency import quantile_ms, total_of
 from memorystack_operator.core.observe import Observations
 from memorystack_operator.core.progress import progress_of
 from memorystack_operator.core.qualifying import rooms_wanted
@@ -23,7 +24,7 @@ from memorystack_operator.core.reversal import compared
 from memorystack_operator.core.rollout import carry_out
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stages import in_spec
-from memorystack_operator.core.state import RolloutState, RolloutStatus, Status
+from memorystack_operator.core.state import ArmsP95, RolloutState, RolloutStatus, Status
 from memorystack_runtime.contract import RING_SECONDS, FlagLease, revision_of
 
 __all__ = ["LEASE_SECONDS", "RENEWAL_SECONDS", "decide"]
@@ -53,7 +54,7 @@ def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime
     landed = bool(change.events) or _landmarks(described) != _landmarks(status)
     # At rest nobody looks again for a long time: the last word must be on record.
     persist = landed or _overdue(described, status, now) or (quiet and described != status)
-    final = described.model_copy(update={"persisted_at": now}) if persist else described
+    final = _recorded(situation, described) if persist else described
     return Decision(
         status=final,
         children=render(stack, final),
@@ -96,6 +97,23 @@ def _described(situation: Situation, status: Status, outcome: Outcome) -> Status
             "selector": ",".join(f"{key}={value}" for key, value in labels.items()),
         }
     )
+
+
+def _recorded(situation: Situation, status: Status) -> Status:
+    """With what only people read: it changes with each request, so it goes along when there is something to write."""
+    rollout = status.rollout
+    if rollout and status.stable:
+        canary = [p.evidence for p in situation.seen.pods if p.name in rollout.pods]
+        others = [p.evidence for p in situation.seen.pods if p.name not in rollout.pods]
+        arms = {
+            operation: ArmsP95(
+                canary=quantile_ms(total_of(canary, operation, rollout.revision)),
+                stable=quantile_ms(total_of(others, operation, status.stable.revision)),
+            )
+            for operation in rollout.evidence
+        }
+        rollout = rollout.model_copy(update={"p95_ms": arms})
+    return status.model_copy(update={"persisted_at": situation.now, "rollout": rollout})
 
 
 def _landmarks(status: Status) -> tuple[object, ...]:

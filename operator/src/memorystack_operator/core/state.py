@@ -89,6 +89,15 @@ class Recovery(Model):
     bad: int
 
 
+class ArmsP95(Model):
+    """95th percentiles in milliseconds, for people: no verdict depends on them."""
+
+    canary: float | None = None
+    """Of the requests under the flag."""
+    stable: float | None = None
+    """Of the requests under the flags that serve, as far as the pods remember."""
+
+
 class RolloutStatus(Model):
     """The stage under way."""
 
@@ -162,6 +171,8 @@ class RolloutStatus(Model):
     """Operation -> its sequential test."""
     failures: Evidence | None = None
     """The test of failed requests."""
+    p95_ms: dict[Operation, ArmsP95] = {}
+    """Operation -> what its arms take, when this was written."""
     over_since: dict[Operation, datetime] = {}
     """Operation -> since when its canary looks over budget."""
     baselines: Baselines = ()

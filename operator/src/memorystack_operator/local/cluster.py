@@ -102,15 +102,13 @@ class LocalCluster:
         del stack
         self._supervisor.lend(flags)
 
-    async def tell(self, stack: MemoryStack, events: Sequence[Event]) -> None:
-        """One JSON line each."""
+    async def tell(self, stack: MemoryStack, event: Event, at: datetime) -> None:
+        """As a line of JSON."""
         del stack
-        at = self.now().isoformat(timespec="milliseconds")
-        self._folder.keep_events(
-            [json.dumps({"at": at, "type": e.kind, "reason": e.reason, "message": e.message}) for e in events]
-        )
-        for event in events:
-            self.on_event(event)
+        moment = at.isoformat(timespec="milliseconds")
+        line = {"at": moment, "type": event.kind, "reason": event.reason, "message": event.message}
+        self._folder.keep_events([json.dumps(line)])
+        self.on_event(event)
 
 
 def open_source(folder: StateFolder, path: Path) -> Source:

@@ -35,18 +35,21 @@ READ_SECONDS: Final = 30.0
 WRITE_SECONDS: Final = 4.5
 """Shorter than what lies between the end of a leader's turn and the beginning of another's (15 s - 10 s)."""
 
+LONGEST_WAIT: Final = 60.0
+
 
 class ApiFailure(Exception):  # noqa: N818 -- a family of outcomes, each with its own name
     """Root of the tree."""
 
 
 class Refused(ApiFailure):
-    """`status` is HTTP's, `reason` Kubernetes' own word, the message its sentence."""
+    """`status` is HTTP's, `reason` Kubernetes' own word, the message its sentence, `wait` the seconds it asks to be left alone."""
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(self, status: int, reason: str, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.wait = wait
 
     @property
     def final(self) -> bool:
@@ -139,7 +142,13 @@ class ApiServer:
             return found if isinstance(found, dict) else {}
         if answer.status == 409:
             raise Conflict(found.get("message", "conflict"))
-        raise Refused(answer.status, found.get("reason", ""), found.get("message", str(answer.reason)))
+        wait = str((answer.headers or {}).get("Retry-After", ""))
+        raise Refused(
+            answer.status,
+            found.get("reason", ""),
+            found.get("message", str(answer.reason)),
+            min(LONGEST_WAIT, float(wait)) if wait.isdigit() else 0.0,
+        )
 
     def _count(self, method: str, code: str) -> None:
         if self._telemetry:

@@ -46,6 +46,6 @@ class Cluster(Protocol):
         """Make each pod's flags annotation so: named pods hold that lease, all others none."""
         ...
 
-    async def tell(self, stack: MemoryStack, events: Sequence[Event]) -> None:
-        """Record events."""
+    async def tell(self, stack: MemoryStack, event: Event, at: datetime) -> None:
+        """Record an event of that moment; again, when nobody knows whether it arrived, it stays one."""
         ...

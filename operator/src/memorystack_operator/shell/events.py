@@ -19,24 +19,26 @@ NOTE_BYTES: Final = 1024
 """The API's own limit."""
 
 
-async def tell(api: ApiServer, stack: MemoryStack, event: Event, instance: str, now: datetime) -> None:
-    """Its name is a hash of what it says, so telling it again adds one to its series instead of a second event."""
-    body = _body(stack, event, instance, now)
+async def tell(api: ApiServer, stack: MemoryStack, event: Event, instance: str, at: datetime) -> None:
+    """Its name is a hash of what it says: the same of another moment adds one to its series, of the same moment nothing."""
+    body = _body(stack, event, instance, at)
     namespace, name = stack.metadata.namespace, str(body["metadata"]["name"])
     try:
         await api.write("POST", EVENTS.path(namespace), body)
     except Conflict:
-        await _again(api, namespace, name, now)
+        await _again(api, namespace, name, at)
     except Refused as error:
         # A namespace that is being deleted takes no events, and a stack must not wait for one.
         if not error.final and error.status != 404:
             raise
 
 
-async def _again(api: ApiServer, namespace: str, name: str, now: datetime) -> None:
+async def _again(api: ApiServer, namespace: str, name: str, at: datetime) -> None:
     found = await api.get(EVENTS.path(namespace, name))
-    count = int((found.get("series") or {}).get("count", 1)) + 1
-    series = {"series": {"count": count, "lastObservedTime": _micro(now)}}
+    series = found.get("series") or {}
+    if _micro(at) == (series.get("lastObservedTime") or found.get("eventTime")):
+        return  # it had arrived, and only the answer was lost
+    series = {"series": {"count": int(series.get("count", 1)) + 1, "lastObservedTime": _micro(at)}}
     await api.write("PATCH", EVENTS.path(namespace, name), series, content="application/merge-patch+json")
 
 

@@ -145,12 +145,11 @@ class KubeCluster:
         del stack
         self._unconfirmed = await self._lending.make(self._pods(), flags, self._stable, self._reports)
 
-    async def tell(self, stack: MemoryStack, events: Sequence[Event]) -> None:
-        """One Event each."""
-        for event in events:
-            await tell(self._around.api, stack, event, self._around.instance, self.now())
-        if events and self._parsed:
-            self._around.telemetry.told(tuple(events), self._parsed[2])
+    async def tell(self, stack: MemoryStack, event: Event, at: datetime) -> None:
+        """As an Event."""
+        await tell(self._around.api, stack, event, self._around.instance, at)
+        if self._parsed:
+            self._around.telemetry.told(event, self._parsed[2])
 
     async def refuse(self, error: InvalidResource) -> None:
         """Says in the conditions what cannot be understood, once; nothing else is touched, and leases run out."""

@@ -23,7 +23,7 @@ import structlog
 from memorystack_operator.api.errors import InvalidResource
 from memorystack_operator.core.observe import RELEASE_IMAGE
 from memorystack_operator.shell.api_server import ApiFailure, ApiServer
-from memorystack_operator.shell.credentials import Door
+from memorystack_operator.shell.credentials import CannotConnect, Door
 from memorystack_operator.shell.health import Health, serve
 from memorystack_operator.shell.kube import KubeCluster, Surroundings
 from memorystack_operator.shell.kubelease import KubeLease
@@ -226,7 +226,7 @@ async def _served(api: ApiServer) -> None:
             if any(r.get("name") == STACKS.plural for r in group.get("resources") or ()):
                 return
             why = "it serves no memorystacks"
-        except ApiFailure as error:
+        except (ApiFailure, CannotConnect) as error:
             why = str(error)
         if not said:
             _log.warning("waiting_for_the_kind", why=why, remedy="install the chart's CRD, or crds/")

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from memorystack_operator.shell.api_server import Refused
 from memorystack_operator.shell.cluster import Conflict
 from memorystack_operator.shell.schedule import Due, Key, Schedule
 from memorystack_operator.shell.telemetry import Telemetry
@@ -61,12 +62,13 @@ class KeyedQueue:
         self._clock = clock
         self._schedule = Schedule()
         self._failures: dict[Key, int] = {}
+        self._not_before: dict[Key, float] = {}
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, key: Key, after: float = 0.0) -> None:
-        """Due in so many seconds, or earlier where it already was."""
-        self._schedule.add(key, self._clock() + after)
+        """Due in so many seconds, or earlier where it already was, but not while a server wants to be left alone."""
+        self._schedule.add(key, max(self._clock() + after, self._not_before.get(key, 0.0)))
         self._wake.set()
 
     def let(self, is_open: bool) -> None:
@@ -115,11 +117,12 @@ class KeyedQueue:
             result, again = "requeue", LOST_RACE_SECONDS
             self._schedule.add(key, self._clock() + again)
         except Exception as error:
-            result, again = "error", self._failed(key)
+            result, again = "error", self._failed(key, error)
             # The queue must outlive whatever one round meets.
             _log.warning("reconcile_failed", stack=str(key), error=str(error) or repr(error), again_in_seconds=again)
         else:
             self._failures.pop(key, None)
+            self._not_before.pop(key, None)
             if pause is not None:
                 result = "requeue_after"
                 self._schedule.add(key, self._clock() + pause.total_seconds())
@@ -128,9 +131,12 @@ class KeyedQueue:
             self._telemetry.reconciled(result, self._clock() - began)
             self._wake.set()
 
-    def _failed(self, key: Key) -> float:
+    def _failed(self, key: Key, error: Exception) -> float:
         self._failures[key] = self._failures.get(key, 0) + 1
         again = self._backoff.after(self._failures[key])
+        if isinstance(error, Refused):
+            again = max(again, error.wait)  # a server with too much to do says when to come back
+            self._not_before[key] = self._clock() + error.wait
         self._schedule.add(key, self._clock() + again)
         return round(again, 3)
 

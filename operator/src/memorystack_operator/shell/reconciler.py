@@ -7,6 +7,7 @@ write-ahead log: it is on record before anything follows from it, so a crash any
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from math import inf
@@ -14,7 +15,8 @@ from typing import Final
 
 import structlog
 
-from memorystack_operator.core import Event, Status, decide
+from memorystack_operator.api.spec import MemoryStack
+from memorystack_operator.core import Decision, Event, Status, decide
 from memorystack_operator.shell.cluster import Cluster, Conflict
 
 __all__ = ["Reconciler", "run"]
@@ -31,7 +33,9 @@ class Reconciler:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._held: tuple[Status, str] | None = None
-        self._untold: tuple[Event, ...] = ()
+        self._untold: deque[tuple[Event, datetime]] = deque()
+        self._unsure: tuple[Status, tuple[Event, ...]] | None = None
+        """Of a write that failed without an answer: it may have taken effect, and then its events are due."""
         self._history = False
         self.quiet = False
         """Whether the last decision left nothing under way."""
@@ -43,6 +47,7 @@ class Reconciler:
         if found is None:
             return GONE
         stack, recorded, version = found
+        self._was_it_written(recorded)
         status = self._held[0] if self._held and self._held[1] == version else recorded
         history = self._history or self._rings_due(status)
         seen = await self._cluster.observe(stack, history=history)
@@ -50,16 +55,38 @@ class Reconciler:
         if history:
             self._rings_read = self._cluster.now()
         if decision.persist:
-            version = await self._cluster.write_status(stack, decision.status, version)
+            version = await self._write(stack, decision, version)
         self._held, self._history = (decision.status, version), decision.history
         self.quiet = decision.quiet
-        self._untold += decision.events
+        self._due(decision.events)
         await self._cluster.apply(stack, decision.children)
         await self._cluster.lend(stack, decision.pod_flags)
         # Told last: an event says what has been done, and is not lost when doing it had to be tried twice.
-        await self._cluster.tell(stack, self._untold)
-        self._untold = ()
+        while self._untold:
+            await self._cluster.tell(stack, *self._untold[0])
+            self._untold.popleft()
         return decision.requeue_after
+
+    async def _write(self, stack: MemoryStack, decision: Decision, version: str) -> str:
+        try:
+            written = await self._cluster.write_status(stack, decision.status, version)
+        except Conflict:
+            raise
+        except Exception:
+            self._unsure = self._unsure or (decision.status, decision.events)
+            raise
+        self._unsure = None
+        return written
+
+    def _was_it_written(self, recorded: Status) -> None:
+        """Told by the moment of the record: fractions are rounded on their way."""
+        if self._unsure and self._unsure[0].persisted_at == recorded.persisted_at:
+            self._due(self._unsure[1])
+            self._unsure = None
+
+    def _due(self, events: tuple[Event, ...]) -> None:
+        """With the moment, by which a second telling is known for what it is."""
+        self._untold.extend((event, self._cluster.now()) for event in events)
 
     def _rings_due(self, status: Status) -> bool:
         """The rings are much larger than the current counters, so they are read only as often as they are needed."""

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from memorystack_operator.shell.api_server import ApiFailure, ApiServer, Refused
+from memorystack_operator.shell.credentials import CannotConnect
 from memorystack_operator.shell.records import Record, record_of
 from memorystack_operator.shell.resources import Resource
 from memorystack_operator.shell.store import Store
@@ -54,7 +55,7 @@ class Relist:
             try:
                 await self.once(patience_seconds if self.primed.is_set() else 0.0)
                 pause = every_seconds
-            except ApiFailure as error:
+            except (ApiFailure, CannotConnect) as error:  # credentials are away for a moment while they are replaced
                 _log.warning("list_failed", error=str(error))
                 pause = min(every_seconds, 5.0)
             await asyncio.sleep(pause)

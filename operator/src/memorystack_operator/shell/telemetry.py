@@ -130,11 +130,10 @@ class Telemetry:
         for phase in Phase:
             self._phase.remove(namespace, name, phase.value)
 
-    def told(self, events: tuple[Event, ...], status: Status) -> None:
+    def told(self, event: Event, status: Status) -> None:
         """Counts how stages ended."""
-        for event in events:
-            if event.reason == EventReason.STAGE_PROMOTED:
-                self._promotions.inc()
-            elif event.reason in BACK:
-                reason = status.history[-1].reason if status.history else event.reason
-                self._rollbacks.labels(reason).inc()
+        if event.reason == EventReason.STAGE_PROMOTED:
+            self._promotions.inc()
+        elif event.reason in BACK:
+            reason = status.history[-1].reason if status.history else event.reason
+            self._rollbacks.labels(reason).inc()
