@@ -67,8 +67,8 @@ cover-changed: $(READY) ## After make test: 95 % of the lines changed since BASE
 	$(BIN)/python -m coverage xml -q -o coverage.xml --fail-under 0
 	$(BIN)/diff-cover coverage.xml --compare-branch $(BASE) --diff-range-notation .. --fail-under 95
 
-mutate: $(READY) ## Change code in many small ways and see whether tests notice: make mutate PATHS=core/bets.py (all: hours)
-	PYTHONPATH=tests $(BIN)/python -m support.mutation $(PATHS)
+mutate: $(READY) ## Change code in many small ways and see whether tests notice: make mutate PATHS=core SAMPLE=40 (without SAMPLE all: hours; STALE=1: what changed)
+	PYTHONPATH=tests $(BIN)/python -m support.mutation $(PATHS) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(STALE),--stale)
 
 e2e: $(READY) ## As root: tell the whole story on a real node, by helm and kubectl (six minutes; KUBECONFIG=FILE: on that cluster)
 	@PYTHONPATH=tests $(BIN)/python -m e2e $(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)) $(ARGS)

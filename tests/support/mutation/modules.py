@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
-from support.mutation.stage import ROOT, SOURCES, Module
+from support.mutation.trials import ROOT, SOURCES, Module
 
 __all__ = ["chosen"]
 
