@@ -88,7 +88,7 @@ def test_orders_are_balanced_and_lengths_stay_in_their_bounds():
 
 @pytest.mark.parametrize(
     ("pair", "rate", "counted", "settle"),
-    [(11, 100, 4, 1), (12, 100, 8, 2), (24, 100, 15, 5), (0, 40, 10, 1), (0, 2, 60, 1), (0, 0, 60, 1)],
+    [(23, 100, 4, 1), (24, 100, 8, 2), (99, 100, 8, 2), (0, 40, 10, 1), (0, 2, 60, 1), (0, 0, 60, 1)],
 )
 def test_windows_grow_and_last_until_four_hundred_requests_are_expected(
     pair: int, rate: float, counted: float, settle: float
