@@ -9,10 +9,10 @@ READY := $(VENV)/.installed
 WHEELS_PYTHON ?= 3.12.0
 WHEELS_MACHINE ?= $(shell uname -m)
 WHEELS = $(BIN)/python images/wheels.py --python $(WHEELS_PYTHON) --machine $(WHEELS_MACHINE) --pip "$(PYTHON) -m pip"
-CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
+ON_CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
 
 .PHONY: help install generate demo demo-interference test cover-changed mutate check format simulate bench audit lock \
-  clean cluster-build cluster-up cluster-down cluster-status
+  clean e2e e2e-full cluster-build cluster-up cluster-down cluster-status
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ demo-interference: $(READY) ## See a sick environment told from a flag that make
 
 test: $(READY) ## Run all tests with branch coverage
 	@rm -f .coverage .coverage.*
-	@$(CLUSTER) build >/dev/null
+	@$(ON_CLUSTER) build >/dev/null
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report
 
@@ -70,20 +70,25 @@ cover-changed: $(READY) ## After make test: 95 % of the lines changed since BASE
 mutate: $(READY) ## Change code in many small ways and see whether tests notice: make mutate PATHS=core SAMPLE=40 (without SAMPLE all: hours; STALE=1: what changed)
 	PYTHONPATH=tests $(BIN)/python -m support.mutation $(PATHS) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(STALE),--stale)
 
-e2e: $(READY) ## As root: tell the whole story on a real node, by helm and kubectl (six minutes; KUBECONFIG=FILE: on that cluster)
-	@PYTHONPATH=tests $(BIN)/python -m e2e $(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)) $(ARGS)
+E2E = PYTHONPATH=tests $(BIN)/python -m e2e $(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)) $(if $(CLUSTER),--cluster $(CLUSTER))
 
-cluster-build: $(READY) ## Build etcd, Kubernetes and helm from their Go modules into ~/.cache/memorystack (minutes, once)
-	@$(CLUSTER) build $(ARGS)
+e2e: $(READY) ## As root: tell the whole story on a real node, by helm and kubectl (six minutes; KUBECONFIG=FILE: on that cluster; CLUSTER=kind)
+	@$(E2E) $(ARGS)
+
+e2e-full: $(READY) ## With autoscaling, an upgrade and a restart in it (a quarter of an hour); writes docs/reports/e2e-full.json
+	@$(E2E) --story full --report docs/reports/e2e-full.json $(ARGS)
+
+cluster-build: $(READY) ## Build etcd, Kubernetes and helm into ~/.cache/memorystack (minutes, once); NODE=1 (as root): a node's needs, too
+	@$(ON_CLUSTER) build $(if $(NODE),--node) $(ARGS)
 
 cluster-up: $(READY) ## Bring up a real control plane, without root; NODE=1 (as root): with kubelet, containerd and our images
-	@$(CLUSTER) up $(if $(NODE),--node) $(ARGS)
+	@$(ON_CLUSTER) up $(if $(NODE),--node) $(ARGS)
 
 cluster-down: $(READY) ## End it and remove all that it made, also after a crash
-	@$(CLUSTER) down $(ARGS)
+	@$(ON_CLUSTER) down $(ARGS)
 
 cluster-status: $(READY) ## Say whether it is up
-	@$(CLUSTER) status $(ARGS)
+	@$(ON_CLUSTER) status $(ARGS)
 
 check: $(READY) ## Format, lint, types, layers, secrets
 	$(BIN)/ruff format --check .

@@ -4,31 +4,58 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from support.cluster import ClusterError, ClusterFolder, hold
+from support.cluster import ClusterError
 
-from e2e import steps
+from e2e import full, steps
+from e2e.clusters import on_kind, on_node
 from e2e.errors import StepFailed
+from e2e.readme import never_typed, shown
 from e2e.report import Report, Step
-from e2e.scene import Scene
+from e2e.scene import Scene, expect
 from e2e.stack import NAMESPACE, Stack
 from e2e.terminal import Terminal
 
 StepOf = Callable[[Scene], dict[str, Any]]
-SHORT: Final[tuple[StepOf, ...]] = (
-    steps.install,
-    steps.apply_stack,
-    steps.traffic,
-    steps.good_flag,
-    steps.bad_flag,
-    steps.kill_operator,
-    steps.uninstall,
-)
+
+
+def readme(scene: Scene) -> dict[str, Any]:
+    """Every command of the readme was typed, in its order."""
+    missing = never_typed(command.typed for command in scene.terminal.commands)
+    expect(not missing, f"the readme shows what was not typed, or not at that point: {missing}")
+    return {"commands": len(shown())}
+
+
+STORIES: Final[Mapping[str, tuple[StepOf, ...]]] = {
+    "short": (
+        steps.install,
+        steps.apply_stack,
+        steps.traffic,
+        steps.good_flag,
+        steps.bad_flag,
+        steps.kill_operator,
+        steps.uninstall,
+        readme,
+    ),
+    "full": (
+        steps.install,
+        steps.apply_stack,
+        steps.traffic,
+        steps.good_flag,
+        steps.bad_flag,
+        full.autoscaling,
+        full.upgrade_operator,
+        full.restart_in_a_canary,
+        steps.kill_operator,
+        steps.uninstall,
+        readme,
+    ),
+}
 _ASKED: Final = (
     "kubectl get all,events -A -o wide",
     f"kubectl get memorystack -n {NAMESPACE} -o yaml",
@@ -50,10 +77,14 @@ _ASKED: Final = (
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".memorystack-e2e"),
     show_default=True,
-    help="Where the node's cluster lies; one that is up there already is used, and stays.",
+    help="Where the cluster's files lie; a node's that is up there already is used, and stays.",
 )
-def main(report: Path, kubeconfig: Path | None, folder: Path) -> None:
+@click.option("--cluster", type=click.Choice(["node", "kind"]), default="node", show_default=True)
+@click.option("--story", type=click.Choice(list(STORIES)), default="short", show_default=True)
+def main(report: Path, kubeconfig: Path | None, folder: Path, cluster: str, story: str) -> None:
     """Install, try a good and a bad flag, kill the operator, and remove all again, on a real Kubernetes.
+
+    The full story has autoscaling, an upgrade and a restart in it, too.
 
     Exit codes: 0 as expected, 1 a step was not, 2 no cluster.
     """
@@ -63,21 +94,21 @@ def main(report: Path, kubeconfig: Path | None, folder: Path) -> None:
         print(f"[{time.monotonic() - began:5.0f} s] {text}", flush=True)
 
     try:
-        with _cluster(kubeconfig, folder) as access:
-            passed = tell(SHORT, access, report, say)
+        with _cluster(cluster, kubeconfig, folder) as access:
+            passed = tell(story, access, report, say)
     except ClusterError as error:
         print(f"e2e: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0 if passed else 1)
 
 
-def tell(story: Sequence[StepOf], kubeconfig: Path, path: Path, say: Callable[[str], None]) -> bool:
+def tell(story: str, kubeconfig: Path, path: Path, say: Callable[[str], None]) -> bool:
     """Step after step, until one is not as expected; whether all were. The report is written in any case."""
     terminal = Terminal(kubeconfig, say)
     scene = Scene(terminal, Stack(terminal))
     version = terminal.raw("/version")["gitVersion"]
-    report = Report("short", kubernetes=version, commands=terminal.commands)
-    for step in story:
+    report = Report(story, kubernetes=version, commands=terminal.commands)
+    for step in STORIES[story]:
         ended = _done(step, scene, say)
         report.steps.append(ended)
         report.write(path)
@@ -109,14 +140,10 @@ def _told(terminal: Terminal, question: str) -> str:
         return str(failure)
 
 
-@contextmanager
-def _cluster(kubeconfig: Path | None, folder: Path) -> Iterator[Path]:
+def _cluster(kind: str, kubeconfig: Path | None, folder: Path) -> AbstractContextManager[Path]:
     if kubeconfig:
-        yield kubeconfig.absolute()
-        return
-    cluster = ClusterFolder(folder)
-    with hold(cluster, node=True):
-        yield cluster.admin
+        return nullcontext(kubeconfig.absolute())
+    return on_kind(folder) if kind == "kind" else on_node(folder)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from e2e.terminal import REPOSITORY
+from e2e.terminal import REPOSITORY, Command
 
 __all__ = ["Report", "Step"]
 
@@ -38,7 +38,7 @@ class Report:
     story: str
     kubernetes: str = ""
     steps: list[Step] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -58,5 +58,5 @@ class Report:
             "machine": {"cores": os.cpu_count(), "architecture": platform.machine()},
             "seconds": round(sum(step.seconds for step in self.steps), 1),
         }
-        steps = [asdict(step) for step in self.steps]
-        path.write_text(json.dumps({**about, "steps": steps, "commands": self.commands}, indent=2) + "\n")
+        lists = {name: [asdict(one) for one in getattr(self, name)] for name in ("steps", "commands")}
+        path.write_text(json.dumps({**about, **lists}, indent=2) + "\n")

@@ -6,13 +6,14 @@ Knows: the names of the release. Must not know: the order of steps.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from e2e.errors import StepFailed
 from e2e.stack import NAME, NAMESPACE, Pod, Stack
 from e2e.terminal import Terminal
 
-__all__ = ["OPERATOR", "RELEASE", "SYSTEM", "Scene", "expect"]
+__all__ = ["OPERATOR", "RELEASE", "SYSTEM", "Scene", "expect", "told"]
 
 RELEASE: Final = "memorystack-operator"
 SYSTEM: Final = "memorystack-system"
@@ -30,9 +31,9 @@ class Scene:
     tried: list[dict[str, Any]] = field(default_factory=list)
     """The history's lines, as they came."""
 
-    def patch(self, features: str) -> None:
-        """A flag of the spec, as a person changes it."""
-        what = f'{{"spec":{{"features":{features}}}}}'
+    def patch(self, spec: str) -> None:
+        """A part of the spec, as a person changes it."""
+        what = f'{{"spec":{spec}}}'
         self.terminal.type(f"kubectl patch -n {NAMESPACE} memorystack {NAME} --type merge -p '{what}'")
 
     def outcome(self, seconds: float) -> dict[str, Any]:
@@ -45,6 +46,16 @@ class Scene:
         record = self.terminal.wait(lambda: self.stack.ended(known), f"no verdict ({self.told()})", seconds)
         self.tried.append(record)
         return record
+
+    def serving_canary(self) -> str:
+        """The pod that serves a lease and has answered under it; empty while there is none."""
+        stable = self.stack.status["stable"]["revision"]
+        for name in self.stack.leased():
+            report = self.stack.evidence(name)
+            mine = [entry for entry in report.get("counters", ()) if entry["flags"] not in ("", stable)]
+            if report.get("source") == "lease" and any(entry["flags"] == report["flags"] for entry in mine):
+                return name
+        return ""
 
     def told(self) -> str:
         """How the stack stands, in its own words."""
@@ -68,3 +79,25 @@ def expect(holds: object, otherwise: str) -> None:
     """Raises StepFailed."""
     if not holds:
         raise StepFailed(otherwise)
+
+
+def told(record: dict[str, Any]) -> dict[str, Any]:
+    """What a report says of a verdict; seconds count from when the operator saw the change."""
+    changed = datetime.fromisoformat(record["changedAt"])
+
+    def since(name: str) -> float | None:
+        return round((datetime.fromisoformat(record[name]) - changed).total_seconds(), 1) if record.get(name) else None
+
+    return {
+        "stage": record["stage"],
+        "outcome": record["outcome"],
+        "reason": record["reason"],
+        "message": record["message"],
+        "withdrawals": record.get("withdrawals", 0),
+        "seconds": {
+            "toFlip": since("flippedAt"),
+            "toFirstCanaryRequest": since("firstCanaryRequestAt"),
+            "toVerdict": since("endedAt"),
+            "toEverywhere": since("everywhereAt"),
+        },
+    }

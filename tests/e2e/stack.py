@@ -72,7 +72,7 @@ class Stack:
         found = self.resource
         status = found.get("status", {})
         seen = status.get("observedGeneration") == found["metadata"]["generation"]
-        return seen and status.get("phase") == "Idle" and status["wanted"] == status["stable"]["revision"]
+        return bool(seen and status.get("phase") == "Idle" and status["wanted"] == status["stable"]["revision"])
 
     def ended(self, known: int) -> dict[str, Any] | None:
         """The newest line of the history once it has more than `known`, and every pod serves what came of it."""

@@ -10,14 +10,13 @@ import re
 import shlex
 import tempfile
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from e2e.errors import StepFailed
-from e2e.scene import OPERATOR, RELEASE, SYSTEM, Scene, expect
+from e2e.scene import OPERATOR, RELEASE, SYSTEM, Scene, expect, told
 from e2e.stack import NAME, NAMESPACE
 from e2e.terminal import REPOSITORY
 
@@ -27,10 +26,10 @@ CHART: Final = "charts/memorystack-operator"
 STACK: Final = "examples/kubernetes/stack.yaml"
 ENGINES: Final = "memorystack-engines:0.1.0"
 """In place of Qdrant's and Redis' own images, which come from a registry."""
-GOOD: Final = '{"parallelIngest":{"concurrency":4}}'
-BAD: Final = '{"httpPool":{"enabled":true,"connections":1}}'
-TAKEN_OUT: Final = '{"httpPool":null}'
-THIRD: Final = '{"cache":{"maxSize":300}}'
+GOOD: Final = '{"features":{"parallelIngest":{"concurrency":4}}}'
+BAD: Final = '{"features":{"httpPool":{"enabled":true,"connections":1}}}'
+TAKEN_OUT: Final = '{"features":{"httpPool":null}}'
+THIRD: Final = '{"features":{"cache":{"maxSize":300}}}'
 VERDICT_SECONDS: Final = 420.0
 """With calibration, and with a detour over a withdrawal."""
 LEASE_SECONDS: Final = 30.0
@@ -83,7 +82,8 @@ def good_flag(scene: Scene) -> dict[str, Any]:
     scene.terminal.wait(scene.stack.idle, "the stack does not become idle", 60)
     scene.serve_stable()
     scene.nothing_restarted()
-    return _told(record)
+    scene.terminal.type(f"kubectl get -n {NAMESPACE} memorystack {NAME}")
+    return told(record)
 
 
 def bad_flag(scene: Scene) -> dict[str, Any]:
@@ -97,13 +97,13 @@ def bad_flag(scene: Scene) -> dict[str, Any]:
     scene.nothing_restarted()
     scene.patch(TAKEN_OUT)
     scene.terminal.wait(scene.stack.idle, "the stack does not become idle", 60)
-    return _told(record)
+    return told(record)
 
 
 def kill_operator(scene: Scene) -> dict[str, Any]:
     """The operator is killed in the middle of a canary and not started again: the canary's lease runs out, and it serves as all do."""
     scene.patch(THIRD)
-    canary = scene.terminal.wait(lambda: _leased_and_serving(scene), "no canary serves the third flag", 240, every=0.3)
+    canary = scene.terminal.wait(scene.serving_canary, "no canary serves the third flag", 240, every=0.3)
     scene.terminal.ask(f"kubectl scale -n {SYSTEM} deployment/{RELEASE} --replicas=0")
     scene.terminal.ask(f"kubectl delete pod -n {SYSTEM} {OPERATOR} --grace-period=0 --force --wait=false")
     killed = time.monotonic()
@@ -151,17 +151,6 @@ def _answers(scene: Scene) -> int:
     return sum(one["requests"] for entry in counters for one in entry["operations"].values())
 
 
-def _leased_and_serving(scene: Scene) -> str:
-    """The pod that serves a lease and has answered under it; empty while there is none."""
-    stable = scene.stack.status["stable"]["revision"]
-    for name in scene.stack.leased():
-        report = scene.stack.evidence(name)
-        mine = [entry for entry in report.get("counters", ()) if entry["flags"] not in ("", stable)]
-        if report.get("source") == "lease" and any(entry["flags"] == report["flags"] for entry in mine):
-            return name
-    return ""
-
-
 def _traffic_summary(scene: Scene) -> dict[str, Any]:
     """Of the whole story: nothing that a person would have noticed as an error."""
     lines = scene.terminal.ask(f"kubectl logs -n {NAMESPACE} job/traffic --tail=1").strip()
@@ -171,25 +160,3 @@ def _traffic_summary(scene: Scene) -> dict[str, Any]:
         raise StepFailed(f"the traffic's log says nothing of what was sent: {lines!r}")
     expect(sum(failed) == 0, f"requests failed: {lines}")
     return {"sent": sum(sent), "failed": sum(failed)}
-
-
-def _told(record: dict[str, Any]) -> dict[str, Any]:
-    """What a report says of a verdict; seconds count from when the operator saw the change."""
-    changed = datetime.fromisoformat(record["changedAt"])
-
-    def since(name: str) -> float | None:
-        return round((datetime.fromisoformat(record[name]) - changed).total_seconds(), 1) if record.get(name) else None
-
-    return {
-        "stage": record["stage"],
-        "outcome": record["outcome"],
-        "reason": record["reason"],
-        "message": record["message"],
-        "withdrawals": record.get("withdrawals", 0),
-        "seconds": {
-            "toFlip": since("flippedAt"),
-            "toFirstCanaryRequest": since("firstCanaryRequestAt"),
-            "toVerdict": since("endedAt"),
-            "toEverywhere": since("everywhereAt"),
-        },
-    }

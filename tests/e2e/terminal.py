@@ -10,6 +10,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +18,19 @@ from support.cluster.programs import programs
 
 from e2e.errors import StepFailed
 
-__all__ = ["REPOSITORY", "Terminal"]
+__all__ = ["REPOSITORY", "Command", "Terminal"]
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND_SECONDS = 300.0
 Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One that was typed, and what it printed."""
+
+    typed: str
+    printed: str
 
 
 class Terminal:
@@ -29,8 +38,8 @@ class Terminal:
 
     def __init__(self, kubeconfig: Path, say: Callable[[str], None]) -> None:
         self.say = say
-        self.commands: list[str] = []
-        """What was typed, in order."""
+        self.commands: list[Command] = []
+        """In order."""
         folders = {str(path.parent) for path in programs(("kubectl", "helm")).values()}
         path = ":".join([*sorted(folders), os.environ.get("PATH", "")])
         self._env = {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig)}
@@ -38,8 +47,9 @@ class Terminal:
     def type(self, command: str, instead: str = "") -> str:
         """Shows and runs it; `instead` is run in its place, where a test needs another file or image. Raises StepFailed."""
         self.say(f"$ {command}")
-        self.commands.append(command)
-        return self.ask(instead or command)
+        printed = self.ask(instead or command)
+        self.commands.append(Command(command, printed.strip()))
+        return printed
 
     def ask(self, command: str) -> str:
         """Without showing it. Raises StepFailed."""

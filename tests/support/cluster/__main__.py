@@ -52,11 +52,17 @@ def main() -> None:
 
 @main.command("build")
 @click.argument("names", nargs=-1)
+@click.option("--node", is_flag=True, help="Then also what a node needs: packages, programs and images. Needs root.")
 @_told
-def build(names: tuple[str, ...]) -> None:
+def build(names: tuple[str, ...], node: bool) -> None:
     """Build NAMES, by default what the tests need (the control plane's programs and helm), unless they are there."""
     for name, path in programs(names or (*CONTROL_PLANE, "helm")).items():
         click.echo(f"{name}: {path}")
+    if node:
+        from support.node import prepare  # only here: it stands on this package
+
+        for name, path in prepare().items():
+            click.echo(f"{name}: {path}")
 
 
 @main.command("up")

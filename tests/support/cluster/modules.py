@@ -1,6 +1,6 @@
 """Which program comes from which Go module. Knows the modules' folders and their content; builds nothing.
 
-Kubernetes, CoreDNS and Helm each have a module of their own: their dependencies fight with each other.
+Kubernetes, CoreDNS, Helm and kind each have a module of their own: their dependencies fight with each other.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ TOOLS: Final = (
     Module("coredns", {"coredns": "github.com/coredns/coredns"}),
     Module("pause", {"pause": "."}),
     Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}),
+    Module("kind", {"kind": "sigs.k8s.io/kind"}),
 )
 
 

@@ -4,6 +4,8 @@ Needs root and Linux. Nothing of it touches the machine outside its namespaces: 
 processes, mounts, interfaces and packet rules with it. What remains, cgroups and files, `make cluster-down` removes.
 """
 
+from pathlib import Path
+
 from support.cluster.programs import CONTROL_PLANE, programs
 from support.node.ground import PROGRAMS
 from support.node.images import archives
@@ -12,8 +14,7 @@ from support.node.packages import require
 __all__ = ["prepare"]
 
 
-def prepare() -> None:
-    """Packages, programs and images, where they are not there yet: minutes, once. Raises ClusterError."""
+def prepare() -> dict[str, Path]:
+    """Packages, programs and images, where they are not there yet: minutes, once; where each is. Raises ClusterError."""
     require()
-    programs(dict.fromkeys((*CONTROL_PLANE, *PROGRAMS)))
-    archives()
+    return programs(dict.fromkeys((*CONTROL_PLANE, *PROGRAMS))) | archives()

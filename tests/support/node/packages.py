@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from support.cluster.errors import ClusterError
 
-__all__ = ["CNI_PLUGINS", "require"]
+__all__ = ["BUILDERS", "CNI_PLUGINS", "require", "require_programs"]
 
 CNI_PLUGINS: Final = Path("/usr/lib/cni")
 _OF_PACKAGE: Final = {
@@ -28,23 +29,30 @@ _OF_PACKAGE: Final = {
     "nsenter": "util-linux",
 }
 """Program -> Debian's package."""
+BUILDERS: Final = ("buildah", "debootstrap")
+"""What images are built with; a node needs all."""
 _KERNEL: Final = "br_netfilter"
 
 
 def require() -> None:
-    """Installs what is missing with apt-get. Raises ClusterError when this machine cannot be a node."""
+    """All that a node needs; what is missing is installed. Raises ClusterError when this machine cannot be a node."""
+    require_programs(tuple(_OF_PACKAGE))
+    if not Path("/proc/sys/net/bridge").exists():
+        subprocess.run(["modprobe", _KERNEL], capture_output=True, check=False)
+    if not Path("/proc/sys/net/bridge").exists():
+        raise ClusterError(f"the kernel has no {_KERNEL}: Services would not answer between pods; modprobe {_KERNEL}")
+
+
+def require_programs(names: Sequence[str]) -> None:
+    """Installs what is missing with apt-get. Raises ClusterError, also without root."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise ClusterError(
             "a node (kubelet, containerd, our images) needs root on Linux: run it as root in a machine or container of your "
             "own; without root there is the control plane with pods as processes: make cluster-up, make test"
         )
-    missing = [name for name in _OF_PACKAGE if not _there(name)]
+    missing = [name for name in names if not _there(name)]
     if missing:
         _install(sorted({_OF_PACKAGE[name] for name in missing}), missing)
-    if not Path("/proc/sys/net/bridge").exists():
-        subprocess.run(["modprobe", _KERNEL], capture_output=True, check=False)
-    if not Path("/proc/sys/net/bridge").exists():
-        raise ClusterError(f"the kernel has no {_KERNEL}: Services would not answer between pods; modprobe {_KERNEL}")
 
 
 def _there(name: str) -> bool:
