@@ -29,6 +29,12 @@ class Step:
     """What the step measured."""
     problem: str = ""
     """Empty: all was as expected."""
+    samples: int = 0
+    """Seconds in which the machine's idle CPU was looked at."""
+    idle_percent: float = 100.0
+    """Mean of all cores."""
+    starved_share: float = 0.0
+    """Share of the seconds with less than 5 %."""
 
 
 @dataclass

@@ -5,6 +5,8 @@ Knows: the names of the release. Must not know: the order of steps.
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -35,6 +37,12 @@ class Scene:
         """A part of the spec, as a person changes it."""
         what = f'{{"spec":{spec}}}'
         self.terminal.type(f"kubectl patch -n {NAMESPACE} memorystack {NAME} --type merge -p '{what}'")
+
+    def set_aside(self, features: dict[str, Any]) -> None:
+        """Back to those flags, after a step that ended too early. Raises StepFailed."""
+        what = json.dumps([{"op": "add", "path": "/spec/features", "value": features}])
+        self.terminal.ask(f"kubectl patch -n {NAMESPACE} memorystack {NAME} --type json -p {shlex.quote(what)}")
+        self.terminal.wait(self.stack.idle, "the stack does not go back to what it served", 180)
 
     def outcome(self, seconds: float) -> dict[str, Any]:
         """The next line of the history, once every pod serves what came of it."""

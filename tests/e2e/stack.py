@@ -45,6 +45,11 @@ class Stack:
         found: dict[str, Any] = self.resource.get("status", {})
         return found
 
+    def features(self) -> dict[str, Any]:
+        """Those of the spec."""
+        found: dict[str, Any] = self.resource["spec"].get("features", {})
+        return found
+
     def pods(self) -> frozenset[Pod]:
         """Those that run, both Deployments'."""
         return frozenset(_pod(item) for item in self._items() if not item["metadata"].get("deletionTimestamp"))

@@ -30,8 +30,8 @@ GOOD: Final = '{"features":{"parallelIngest":{"concurrency":4}}}'
 BAD: Final = '{"features":{"httpPool":{"enabled":true,"connections":1}}}'
 TAKEN_OUT: Final = '{"features":{"httpPool":null}}'
 THIRD: Final = '{"features":{"cache":{"maxSize":300}}}'
-VERDICT_SECONDS: Final = 420.0
-"""With calibration, and with a detour over a withdrawal."""
+VERDICT_SECONDS: Final = 720.0
+"""With calibration, a detour over a withdrawal, and the rollout's own timeout of ten minutes, whose words say more."""
 LEASE_SECONDS: Final = 30.0
 SLACK_SECONDS: Final = 5.0
 """Of a look each second."""
