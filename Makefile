@@ -11,11 +11,11 @@ WHEELS_MACHINE ?= $(shell uname -m)
 WHEELS = $(BIN)/python images/wheels.py --python $(WHEELS_PYTHON) --machine $(WHEELS_MACHINE) --pip "$(PYTHON) -m pip"
 ON_CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
 
-.PHONY: help install generate demo demo-interference test cover-changed mutate check format simulate bench audit lock \
+.PHONY: help install generate demo demo-interference test wheels cover-changed mutate check format simulate bench audit lock \
   clean e2e e2e-full cluster-build cluster-up cluster-down cluster-status
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(READY) ## Install everything into .venv (with uv where it is there, else venv and pip)
 
@@ -105,7 +105,7 @@ simulate: $(READY) ## Simulate the verdict and write docs/simulation.* and its t
 	@PYTHONPATH=tests $(BIN)/python -m simulation
 
 bench: $(READY) ## Measure the speed bars in one run and write bench.json
-	PYTHONPATH=tests $(BIN)/python -m load --report bench.json
+	PYTHONPATH=tests $(BIN)/python -m load --report bench.json $(ARGS)
 
 audit: $(READY) ## Look the locked dependencies up among known vulnerabilities (needs an advisory service)
 	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Bar", "line", "write"]
+__all__ = ["Bar", "line", "table", "write"]
 
 RULES: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
@@ -71,3 +71,14 @@ def line(bar: Bar) -> str:
     value = "-" if bar.value is None else f"{bar.value:g}"
     about = ", ".join(f"{name} {number}" for name, number in bar.about.items())
     return f"{'met' if bar.met else 'MISSED':8}{bar.name:26}{value:>8} {bar.rule} {bar.bar:g} {bar.unit:5} {about}"
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """Markdown, from a written report alone."""
+    machine = report["machine"]
+    head = f"{machine['cores']} cores, {machine['architecture']}, Python {machine['python']}, {report['at'][:10]}:"
+    rows = [
+        f"| {bar['name']} | {bar['value']:g} {bar['unit']} | {bar['rule']} {bar['bar']:g} {bar['unit']} |"
+        for bar in report["bars"]
+    ]
+    return "\n".join([head, "", "| | measured | bar |", "|---|---|---|", *(row.replace("  ", " ") for row in rows)])

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from load.__main__ import run
-from load.bars import Bar
+from load.__main__ import PAGE, ROOT, run
+from load.bars import Bar, table
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,13 @@ async def slow() -> list[Bar]:
 
 async def broken_part() -> list[Bar]:
     pytest.fail("the stack is not ready")
+
+
+def test_the_figures_in_the_documentation_are_those_of_the_committed_run_and_all_bars_are_met():
+    report = json.loads((ROOT / "docs" / "reports" / "bench.json").read_text())
+    assert table(report) in PAGE.read_text()
+    assert report["met"]
+    assert all(Bar(b["name"], b["value"], b["rule"], b["bar"]).met for b in report["bars"])
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}render/*.py", "render scenarios autoscaling"),
     (f"{CORE}*.py", "scenarios late_reasons stabilization calibration arms explain progress"),
     (f"{CORE}guards/*.py", "scenarios late_reasons stabilization proving watch_scenarios"),
-    *((f"{RUNTIME}{name}.py", f"{name} units runtime_adapters") for name in ON_ENGINES),
+    *((f"{RUNTIME}{name}.py", f"{name}_parts {name}") for name in ON_ENGINES),
     *((f"{RUNTIME}{name}.py", name) for name in OWN_TESTS),
     *((f"{RUNTIME}{name}.py", "units") for name in SMALL),
 )
