@@ -198,6 +198,35 @@ def test_paused_asks_nothing_and_resume_lets_it_ask():
     assert watch_on(world, 30, until=outcome("RolledBack"))
 
 
+@pytest.mark.parametrize("held", ["a person", "one replica"])
+def test_a_flag_that_waits_to_be_tried_does_not_blind_the_watch_over_another(held: str):
+    """It may wait for weeks; meanwhile the stack is reported, and no flag is asked."""
+    world = promoted_world()
+    if held == "a person":
+        world.act("pause@1")
+        world.tick()
+    world.edit(features={**FLAG, "cache": {"maxSize": 500}}, replicas=4 if held == "a person" else 1)
+    spoil(world)
+    assert watch_on(world, 20, until=over)
+    assert world.condition("RolloutHealthy").reason == "StackOverBudget"
+    watch_on(world, 10)
+    assert "ReverseCanaryStarted" not in world.reasons
+    world.harmful = {}
+    assert watch_on(world, 20, until=lambda w: not over(w))
+    assert world.reasons[-1] == "StackRecovered"
+
+
+def test_an_alarm_about_an_operation_that_has_no_budget_any_longer_ends():
+    world = promoted_world()
+    world.bad["store", "stable"] = 0.3
+    assert watch_on(world, 5, until=over)
+    assert world.status.watch.over.operation == "store"
+    world.edit(rollout=rollout(budgets=[{"operation": "recall", "p95": "250ms"}]))
+    watch_on(world, 2)
+    assert not over(world)
+    assert world.phase == "Idle"
+
+
 @pytest.mark.parametrize("limit", ["0s", "1h"])
 def test_after_its_stabilization_a_stack_is_not_watched(limit: str):
     world = promoted_world()

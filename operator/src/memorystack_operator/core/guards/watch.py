@@ -21,20 +21,23 @@ __all__ = ["reverse_overtaken", "reverse_switching_back", "reverse_verdict", "st
 
 
 def stack_over_budget(situation: Situation) -> Outcome | None:
-    """Alarm, the end of one, or the question which flag did it. New flags in the spec come first."""
-    watch = situation.status.watch
-    if situation.pending or not (situation.watched or watch.over):
+    """Alarm, the end of one, or the question which flag did it. New flags in the spec come first, if they can begin."""
+    watch, waiting = situation.status.watch, bool(situation.pending)
+    can_begin = waiting and not situation.paused and situation.replicas > 1
+    if can_begin or not (situation.watched or watch.over):
         return None
     if not situation.watched:
         return Outcome(Move.CALM, "AsInSpec", "no promotion is watched any longer")
     sights = _sights(situation)
     if watch.over is None:
         return _alarm(situation, sights)
+    if watch.over.operation not in [b.operation for b in situation.spec.rollout.budgets]:
+        return Outcome(Move.CALM, "AsInSpec", f"{watch.over.operation} has no budget any longer")
     sight = sights.get(watch.over.operation)
     if sight and sight.well:
         text = f"{watch.over.operation} is within its budget for ten minutes: {_counts(sight)}"
         return Outcome(Move.CALM, "StackRecovered", text, watch.over.operation)
-    return _question(situation, watch.over, still=sight is not None and sight.over)
+    return None if waiting else _question(situation, watch.over, still=sight is not None and sight.over)
 
 
 def reverse_overtaken(situation: Situation) -> Outcome | None:
