@@ -28,7 +28,8 @@ def test_a_new_stack_when_applied_then_serves_all_flags_of_its_spec_without_any_
     path = f"/apis/memorystack.dev/v1alpha1/namespaces/{stack.namespace}/memorystacks/{stack.name}/scale"
     scale = json.loads(stack.kubectl("get", "--raw", path))
     assert (scale["spec"]["replicas"], scale["status"]["replicas"]) == (3, 3)
-    assert scale["status"]["selector"] == f"app.kubernetes.io/name=memorystack,app.kubernetes.io/instance={stack.name}"
+    labels = f"app.kubernetes.io/name=memorystack,app.kubernetes.io/instance={stack.name}"
+    assert scale["status"]["selector"] == f"{labels},memorystack.dev/deployment=main"
 
 
 def test_a_good_flag_when_tried_then_is_promoted_and_no_pod_restarts(stack: Stack) -> None:

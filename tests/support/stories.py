@@ -91,9 +91,10 @@ def _moving() -> World:
 
 def _one_pod() -> World:
     world = World(stack(replicas=1))
+    world.surge_starts = False
     world.run(100)
     world.edit(features=FLAG)
-    world.run(30)
+    world.run(400)
     return world
 
 

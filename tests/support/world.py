@@ -55,6 +55,7 @@ class FakePod:
     readable: bool = True
     obedient: bool = True
     restarts: int = 0
+    surge: bool = False
     lease: FlagLease | None = None
     counts: dict[tuple[str, str], dict[str, list[int]]] = field(default_factory=dict)
     ring: list[tuple[float, tuple[RevisionCounters, ...]]] = field(default_factory=list)
@@ -110,6 +111,10 @@ class World:
         self.chance = random.Random(seed)
         self.serial = 0
         self.pods: list[FakePod] = []
+        self.surging: list[FakePod] = []
+        """The second Deployment's pod, where there is one."""
+        self.surge_starts = True
+        """False: the second Deployment gets no pod."""
         self.decisions = 0
         self.rings_read: datetime | None = None
         self.scale()
@@ -123,6 +128,22 @@ class World:
             flags = self.status.stable.revision if self.status.stable else "none"
             self.pods.append(FakePod(f"mem-{self.serial}", f"uid-{self.serial}", self.now.timestamp(), flags))
         del self.pods[wanted:]
+
+    def make_surge(self) -> None:
+        """The second Deployment as it was rendered last."""
+        deployments = [c["metadata"]["name"] for c in self.decision.children if c["kind"] == "Deployment"]
+        if "mem-canary" not in deployments:
+            self.surging = []
+        elif self.surge_starts and not self.surging:
+            self.serial += 1
+            name = f"mem-canary-{self.serial}"
+            stable = self.status.stable.revision
+            self.surging = [FakePod(name, f"uid-{self.serial}", self.now.timestamp(), stable, surge=True)]
+
+    @property
+    def everybody(self) -> list[FakePod]:
+        """Pods of both Deployments."""
+        return [*self.pods, *self.surging]
 
     @property
     def replicas(self) -> int:
@@ -158,13 +179,13 @@ class World:
 
     def traffic(self, seconds: float = 1.0) -> None:
         budgets = self.stack.spec.rollout.wire_budgets()
-        harm = self.shared if any(self.arm(p) == "canary" for p in self.pods) else 0.0
-        flood = sum(self.flooding.get(p.flags, 0.0) for p in self.pods) / max(1, len(self.pods))
-        for pod in self.pods:
+        harm = self.shared if any(self.arm(p) == "canary" for p in self.everybody) else 0.0
+        flood = sum(self.flooding.get(p.flags, 0.0) for p in self.everybody) / max(1, len(self.everybody))
+        for pod in self.everybody:
             if not pod.ready:
                 continue
             for operation in budgets.p95_ms:
-                n = round(self.rate * seconds / len(self.pods))
+                n = round(self.rate * seconds / len(self.everybody))
                 arm = self.arm(pod)
                 p = max(harm, flood, self.bad[operation, arm], self.harmful.get(pod.flags, 0.0))
                 f = self.failed[arm]
@@ -179,7 +200,7 @@ class World:
         """With the rings where the last decision asked for them, or `history` does."""
         rings = history or self.decision is None or self.decision.history
         seen = []
-        for pod in self.pods:
+        for pod in self.everybody:
             report = None
             if pod.readable and pod.ready:
                 report = EvidenceReport(
@@ -194,7 +215,8 @@ class World:
                     long_ring=self._aged(pod.long_ring) if rings else (),
                 )
             created = datetime.fromtimestamp(pod.started_at, UTC)
-            seen.append(PodSeen(pod.name, pod.uid, created, pod.ready, pod.name, pod.restarts, pod.lease, report))
+            who = (pod.name, pod.uid, created, pod.ready, pod.name, pod.restarts)
+            seen.append(PodSeen(*who, pod.lease, report, pod.surge))
         return Observations(tuple(seen), self.epoch, self.settled, replicas=self.replicas, image=self.image)
 
     def _aged(self, ring: list[tuple[float, tuple[RevisionCounters, ...]]]) -> tuple[Snapshot, ...]:
@@ -215,7 +237,8 @@ class World:
         self.status, self.decision, self.decided = decision.status, decision, self.stack
         self.events += decision.events
         stable = decision.status.stable
-        for pod in self.pods:
+        self.make_surge()
+        for pod in self.everybody:
             pod.lease = decision.pod_flags.get(pod.name)
             if pod.obedient and stable:
                 pod.flags = pod.lease.revision if pod.lease else stable.revision
@@ -237,7 +260,7 @@ class World:
         after = self.now.timestamp()
         mark = (after // 30) * 30
         if mark > before:
-            for pod in self.pods:
+            for pod in self.everybody:
                 pod.ring.append((mark, pod.counters()))
                 del pod.ring[:-60]
                 if mark % 600 == 0:
@@ -256,7 +279,7 @@ class World:
 
     @property
     def flagged(self) -> list[str]:
-        return [p.name for p in self.pods if p.lease]
+        return [p.name for p in self.everybody if p.lease]
 
     @property
     def reasons(self) -> list[str]:

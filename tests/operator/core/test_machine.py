@@ -91,10 +91,16 @@ class Rollouts(RuleBasedStateMachine):
 
     @invariant()
     def there_is_always_a_stable_arm(self) -> None:
-        ready = [p for p in self.world.pods if p.ready]
+        ready = [p for p in self.world.everybody if p.ready]
         if ready and self.world.status.stable:
-            assert len(self.world.flagged) < max(2, len(self.world.pods))
-            assert len(self.world.flagged) < len(self.world.pods) or not self.world.flagged
+            assert len(self.world.flagged) < max(2, len(ready))
+            assert len(self.world.flagged) < len(ready) or not self.world.flagged
+            assert not any(p.lease for p in self.world.surging)
+
+    @invariant()
+    def a_surge_pod_is_there_only_for_a_flag_that_waits_or_is_tried(self) -> None:
+        if self.world.surging:
+            assert self.world.status.surge
 
     @invariant()
     def what_was_rejected_is_not_being_tried(self) -> None:

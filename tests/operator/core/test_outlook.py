@@ -186,10 +186,11 @@ def test_a_short_history_is_remarked():
     assert any("design effect is short (ten blocks)" in text for text in said)
 
 
-def test_one_replica_has_no_steps_and_says_what_is_missing():
+def test_one_replica_is_compared_with_a_surge_pod_that_takes_half():
     found, said = planned({"replicas": 1, "features": FLAG}, traffic())
-    assert found.stages[0].steps == ()
-    assert any("NoControlArm" in text for text in said)
+    (step,) = found.stages[0].steps
+    assert (found.replicas, step.pods, step.share) == (2, 1, 0.5)
+    assert any("surge pod" in text for text in said)
 
 
 def test_without_traffic_no_time_is_invented():

@@ -649,16 +649,6 @@ def test_with_on_reject_continue_the_next_flag_is_tried():
     assert world.serving.cache.max_size == 500
 
 
-def test_one_replica_says_that_two_are_needed():
-    world = World(stack(replicas=1))
-    world.run(100)
-    world.edit(features=FLAG)
-    world.run(30)
-    assert world.phase == "Waiting"
-    assert "spec.replicas" in world.status.message
-    assert world.flagged == []
-
-
 def test_a_stack_over_budget_is_promoted_when_the_flag_improves_it():
     world = World(stack())
     world.bad["store", "stable"] = 0.6

@@ -16,6 +16,8 @@ import pytest
 from support.world import stack
 
 from memorystack_operator.core import Child, Observations, Status, decide
+from memorystack_operator.core.render import render
+from memorystack_operator.core.surge import Surge
 from memorystack_operator.local import daemon as daemon_module
 from memorystack_operator.local import supervisor as supervisor_module
 from memorystack_operator.local.cluster import _read_status, open_source
@@ -196,6 +198,33 @@ async def test_scaling_down_takes_the_sick_then_the_young_and_spares_the_canary(
     assert [p.name for p in pods.pods if p.going] == [leaves]
     await until(lambda: len(pods.pods) == 2)
     assert pods.settled
+
+
+async def test_a_second_deployment_is_one_more_process_that_goes_when_it_is_rendered_no_more(
+    pods: Supervisor, monkeypatch: pytest.MonkeyPatch, children
+):
+    """R20"""
+
+    async def unchanged(_: LocalPod) -> None:
+        """Readiness is set by hand here."""
+
+    monkeypatch.setattr(pods, "_look", unchanged)
+    surging = Status(stable=decide(stack(), Status(), Observations(), datetime.now(UTC)).status.stable)
+    surging = surging.model_copy(update={"surge": Surge(since=datetime.now(UTC))})
+    pods.apply(render(stack(), surging))
+    for _ in range(3):
+        await pods._tick()
+    assert [(p.name, p.surge) for p in pods.pods][3:] == [("mem-canary-3", True)]
+    assert (len(pods.pods), pods.replicas, pods.settled) == (4, 3, True)
+    pods.pods[3].ready = True
+    await pods._tick()
+    assert f"{pods.pods[3].host}:{pods.pods[3].port}" in pods._folder.backends.read_text()
+    pods.apply(children)
+    await pods._tick()
+    assert [p.name for p in pods.pods if p.going] == ["mem-canary-3"]
+    assert pods._folder.backends.read_text() == ""
+    await until(lambda: len(pods.pods) == 3)
+    assert not any(p.going for p in pods.pods)
 
 
 async def test_a_late_answer_does_not_take_a_pod_out_and_three_do(pods: Supervisor, monkeypatch: pytest.MonkeyPatch):

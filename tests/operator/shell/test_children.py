@@ -184,3 +184,14 @@ async def test_a_count_that_others_hold_already_is_left_to_them(world: World):
     world.watched(DEPLOYMENTS, MAIN, main(replicas=4))
     await world.make(main(paused=False))
     assert [c.path for c in world.api.calls if c.method == "PATCH"] == [MAIN]
+
+
+async def test_a_second_deployment_that_cannot_be_made_is_marked_as_the_surge_pods_trouble(world: World):
+    labels = {"memorystack.dev/deployment": "canary"}
+    second = {**main(replicas=1, selector={"matchLabels": labels}), "metadata": meta("mem-canary")}
+    first = main(replicas=1, selector={"matchLabels": {"memorystack.dev/deployment": "main"}})
+    for body in (first, second):
+        foreign = {**body, "metadata": {**body["metadata"], "ownerReferences": [], "labels": {}}}
+        world.api.put(f"/apis/apps/v1/namespaces/ai/deployments/{body['metadata']['name']}", foreign)
+    made = await world.make(first, second)
+    assert [(t.reason, t.surge) for t in made.troubles] == [("ForeignObject", False), ("ForeignObject", True)]

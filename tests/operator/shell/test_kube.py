@@ -97,16 +97,20 @@ async def test_a_stack_is_read_as_the_watch_knows_it_and_one_on_its_way_out_is_n
     assert await world.cluster.stack() is None
 
 
-async def test_pods_are_read_by_their_addresses_and_only_those_of_the_main_deployment(world: World):
+async def test_pods_are_read_by_their_addresses_and_a_surge_pod_is_told_from_the_others(world: World):
     world.pod("a", podIP="10.0.0.1", conditions=READY)
     world.pod("b", podIP="fd00::1", conditions=READY)
     world.pod("c", podIP="10.0.0.3")
     world.pod("surge", deployment="canary", podIP="10.0.0.4", conditions=READY)
+    world.pod("stranger", deployment="", podIP="10.0.0.5", conditions=READY)
     seen = await world.cluster.observe(STACK, history=False)
-    assert world.pods.asked[0] == {"a": "http://10.0.0.1:9090", "b": "http://[fd00::1]:9090"}
-    assert {p.name: (p.ready, p.lease) for p in seen.pods} == {"a": (True, None), "b": (True, None), "c": (False, None)}
+    addresses = {"a": "http://10.0.0.1:9090", "b": "http://[fd00::1]:9090", "surge": "http://10.0.0.4:9090"}
+    assert world.pods.asked[0] == addresses
+    ready = {"a": True, "b": True, "c": False, "surge": True}
+    assert {p.name: (p.ready, p.lease) for p in seen.pods} == {name: (is_so, None) for name, is_so in ready.items()}
+    assert [p.name for p in seen.pods if p.surge] == ["surge"]
     assert (seen.epoch, seen.image, seen.settled, seen.replicas) == (7, "ours:2", False, None)
-    assert "memorystack_evidence_unread_total 2.0" in world.telemetry.text().decode()
+    assert "memorystack_evidence_unread_total 3.0" in world.telemetry.text().decode()
 
 
 async def test_a_deployment_tells_how_many_pods_there_are_to_be(world: World):
@@ -142,6 +146,22 @@ async def test_a_pod_that_does_not_serve_after_its_time_is_one_trouble(
     world.pod("a", age, node=node, **status)
     seen = await world.cluster.observe(STACK, history=False)
     assert [t.reason for t in seen.troubles] == ([reason] if reason else [])
+
+
+async def test_what_keeps_a_surge_pod_is_told_from_what_keeps_the_stack(world: World):
+    pulling = {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}]}
+    world.pod("a", 30, **pulling)
+    world.pod("surge", 30, deployment="canary", **pulling)
+    meta = {"name": "mem-canary", "namespace": "ai", "resourceVersion": "3"}
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: compute"}
+    status = {"replicas": 0, "conditions": [failure]}
+    world.store.put(record_of(DEPLOYMENTS, {"metadata": meta, "spec": {"replicas": 1}, "status": status}))
+    seen = await world.cluster.observe(STACK, history=False)
+    assert [(t.reason, t.surge) for t in seen.troubles] == [
+        ("ImageNotPullable", False),
+        ("ImageNotPullable", True),
+        ("PodsRefused", True),
+    ]
 
 
 async def test_the_status_is_written_upon_the_version_that_was_read(world: World):

@@ -80,6 +80,9 @@ class EventReason(StrEnum):
     REVERSE_CANARY_STARTED = "ReverseCanaryStarted"
     LATE_REGRESSION = "LateRegression"
     FLAG_KEPT = "FlagKept"
+    SURGE_POD_STARTED = "SurgePodStarted"
+    SURGE_POD_REMOVED = "SurgePodRemoved"
+    SURGE_POD_NOT_READY = "SurgePodNotReady"
 
 
 class Condition(Model):

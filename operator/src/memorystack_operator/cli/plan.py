@@ -14,7 +14,7 @@ from memorystack_operator.cli.document import Document, Format, Table, change_te
 from memorystack_operator.cli.doors import said_plainly, state_dir_option
 from memorystack_operator.cli.run import cluster_part
 from memorystack_operator.core.advice import Plan, remarks, wait_text
-from memorystack_operator.core.canary import pods_for
+from memorystack_operator.core.canary import compared_pods, pods_for
 from memorystack_operator.core.evidence import Value
 from memorystack_operator.core.forecast import HORIZON_SECONDS, Detection
 from memorystack_operator.core.outlook import Outlook, StageOutlook, StepOutlook, outlook
@@ -112,7 +112,7 @@ def _traffic(stack: MemoryStack, known: Recorded) -> tuple[Traffic, ...]:
         stack.spec.rollout.wire_budgets().p95_ms,
         known.spec.rollout.wire_budgets().p95_ms,
         flags=stable.revision,
-        canaries=pods_for(weights[0], stack.spec.least_replicas) if weights else 1,
+        canaries=pods_for(weights[0], compared_pods(stack.spec.least_replicas)) if weights else 1,
         now=time.time(),
         previous=known.status.calibration,
         since=known.status.promoted_at,

@@ -59,6 +59,8 @@ OPTIONS: Final[tuple[Decorator, ...]] = (
     _seconds("--relist-seconds", 300.0, 1.0, "How often everything is listed, against what a watch may lose."),
     _seconds("--touch-seconds", 5.0, 0.2, "How long a pod may take to confirm its flags before it is touched again."),
     _seconds("--slow-start-seconds", 30.0, 0.5, "How long a pod may be unready before it is asked why."),
+    _seconds("--surge-seconds", 10.0, 0.1, "How long one replica's surge pod serves before a flag is tried."),
+    _seconds("--surge-timeout-seconds", 300.0, 1.0, "How long a surge pod may take to be warm."),
     click.option(
         "--runtime-image",
         default=RELEASE_IMAGE,

@@ -61,7 +61,7 @@ def _with(situation: Situation, rollout: RolloutStatus) -> Situation:
 def _refill(situation: Situation) -> RolloutStatus:
     """Lost canary pods are replaced at once; pods are kept wherever they can be."""
     rollout = situation.rollout
-    pods = choose(situation.seen.pods, situation.wanted_canaries, rollout.pods, rollout.id)
+    pods = choose(situation.candidates, situation.wanted_canaries, rollout.pods, rollout.id)
     if pods == rollout.pods:
         return rollout
     added = set(pods) - set(rollout.pods)

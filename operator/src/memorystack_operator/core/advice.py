@@ -83,8 +83,11 @@ def _rejected(plan: Plan) -> Iterable[str]:
 
 
 def _one_replica(plan: Plan) -> Iterable[str]:
-    if plan.outlook.replicas < 2 and plan.outlook.tried:
-        yield "one replica has no control arm: flags wait (NoControlArm) until spec.replicas is 2 or more"
+    if plan.stack.spec.least_replicas < 2 and plan.outlook.tried:
+        yield (
+            "one replica: a surge pod is started to compare with, half of the requests get the flag whatever the step's "
+            "weight, and the pod is removed afterwards; starting and warming it are not in the times given"
+        )
 
 
 def _no_traffic(plan: Plan) -> Iterable[str]:

@@ -10,7 +10,7 @@ from memorystack_operator.api.spec import Step
 from memorystack_operator.core.observe import PodSeen
 from memorystack_operator.core.state import PlannedStep
 
-__all__ = ["choose", "plan_of", "pods_for", "restarts_of"]
+__all__ = ["choose", "compared_pods", "plan_of", "pods_for", "restarts_of"]
 
 
 def pods_for(weight: int, replicas: int) -> int:
@@ -18,6 +18,11 @@ def pods_for(weight: int, replicas: int) -> int:
     if weight == 0:
         return 0
     return min(replicas - 1, max(1, int(weight * replicas / 100 + 0.5)))
+
+
+def compared_pods(replicas: int) -> int:
+    """Pods among which a flag is tried: one replica is compared with a surge pod."""
+    return max(2, replicas)
 
 
 def plan_of(steps: Sequence[Step], replicas: int) -> tuple[tuple[PlannedStep, ...], str]:

@@ -19,7 +19,15 @@ from memorystack_operator.core.state import RolloutState, Status
 __all__ = ["conditions_of", "phase_of", "refused"]
 
 WAITING: Final = frozenset(
-    {"NoControlArm", "PodsNotReady", "DeploymentNotSettled", "NoTraffic", "CanaryPodsMissing", "MetricsUnavailable"}
+    {
+        "NoControlArm",
+        "SurgePod",
+        "PodsNotReady",
+        "DeploymentNotSettled",
+        "NoTraffic",
+        "CanaryPodsMissing",
+        "MetricsUnavailable",
+    }
 )
 """Reasons that are a wait for the world."""
 BY_A_PERSON: Final = frozenset({"Paused", "WaitingForPerson", "NoControlArm", "NoTraffic"})
@@ -122,7 +130,8 @@ def _facts(status: Status, outcome: Outcome, situation: Situation) -> Iterator[t
     counted = f"{ready} of {wanted} pods are ready"
     waits = f"Waiting{outcome.reason.removeprefix('Waiting')}" if outcome.reason in BY_A_PERSON else "Serving"
     yield ("Ready", "True", waits, counted) if serving else ("Ready", "False", "PodsNotReady", counted)
-    busy = status.rollout is not None or status.settling is not None
+    surging = status.surge is not None and status.surge.runs
+    busy = surging or status.rollout is not None or status.settling is not None
     stalled = _stalled(outcome, situation)
     if stalled:
         yield stalled
@@ -136,7 +145,7 @@ def _stalled(outcome: Outcome, situation: Situation) -> tuple[Kind, State, str, 
     """Something that only a person can mend; it ends by itself once it is mended."""
     if outcome.reason == "FlagsNotApplied":
         return "Stalled", "True", outcome.reason, f"{outcome.message}: look at the pod's log"
-    for trouble in situation.seen.troubles:
+    for trouble in (t for t in situation.seen.troubles if not t.surge):
         return "Stalled", "True", trouble.reason, trouble.message
     return None
 

@@ -20,11 +20,13 @@ from memorystack_operator.core.observe import Observations
 from memorystack_operator.core.progress import progress_of
 from memorystack_operator.core.qualifying import rooms_wanted
 from memorystack_operator.core.render import render, template_revision
+from memorystack_operator.core.render.names import pod_selector
 from memorystack_operator.core.reversal import compared
 from memorystack_operator.core.rollout import carry_out
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stages import in_spec
 from memorystack_operator.core.state import ArmsP95, RolloutState, RolloutStatus, Status
+from memorystack_operator.core.surge import received
 from memorystack_runtime.contract import RING_SECONDS, FlagLease, revision_of
 
 __all__ = ["LEASE_SECONDS", "RENEWAL_SECONDS", "decide"]
@@ -43,7 +45,10 @@ SLACK_SECONDS: Final = 4
 
 def decide(stack: MemoryStack, status: Status, seen: Observations, now: datetime) -> Decision:
     """The next status, the children, the leases and the events. Pure, total and idempotent."""
-    situation = Situation(stack, _noticed(stack, status, now), seen, now, _template(stack, status, seen))
+    surge, seen = received(status.surge, seen, now)
+    known = _noticed(stack, status, now)
+    known = known if surge == known.surge else known.model_copy(update={"surge": surge})
+    situation = Situation(stack, known, seen, now, _template(stack, status, seen))
     if situation.status.rollout is not None:
         counted = situation.status.model_copy(update={"rollout": compared(situation.rollout, account(situation))})
         situation = Situation(stack, counted, seen, now, situation.template)
@@ -85,7 +90,8 @@ def _noticed(stack: MemoryStack, status: Status, now: datetime) -> Status:
 
 
 def _described(situation: Situation, status: Status, outcome: Outcome) -> Status:
-    labels = {"app.kubernetes.io/name": "memorystack", "app.kubernetes.io/instance": situation.stack.metadata.name}
+    # An autoscaler that follows the stack's own count must not see the surge pod among its pods.
+    labels = pod_selector(situation.stack)
     return status.model_copy(
         update={
             "observed_generation": situation.stack.metadata.generation,
@@ -93,7 +99,7 @@ def _described(situation: Situation, status: Status, outcome: Outcome) -> Status
             "message": outcome.message,
             "progress": progress_of(status),
             "conditions": conditions_of(status, outcome, situation),
-            "replicas": len(situation.seen.pods),
+            "replicas": len(situation.candidates),
             "selector": ",".join(f"{key}={value}" for key, value in labels.items()),
         }
     )
@@ -133,6 +139,7 @@ def _landmarks(status: Status) -> tuple[object, ...]:
         status.history,
         status.last_action,
         status.paused,
+        status.surge and (status.surge.since, status.surge.warm, status.surge.failed_at),
         status.replicas,
         tuple((c.type, c.status, c.reason) for c in status.conditions),
         stage,
@@ -173,14 +180,14 @@ def _history_wanted(stack: MemoryStack, rollout: RolloutStatus | None, now: date
 def _idle(status: Status) -> timedelta:
     if status.settling:
         return SHORTLY
-    if status.phase == "Pending":
+    if status.phase == "Pending" or (status.surge and status.surge.runs):
         return timedelta(seconds=1)
     return IDLE if status.phase in (Phase.IDLE, Phase.REJECTED, Phase.OVER_BUDGET) else timedelta(seconds=5)
 
 
 def _quiet(status: Status, now: datetime) -> bool:
     watched = status.rings_every(now)
-    busy = status.rollout is not None or status.settling is not None or status.phase is Phase.PENDING
+    busy = status.rollout or status.settling or status.surge or status.phase is Phase.PENDING
     return not busy and (watched is None or watched > IDLE)
 
 

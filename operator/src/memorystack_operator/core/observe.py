@@ -6,12 +6,12 @@ Knows: shapes. Must not know: where they come from (an API server, a folder of p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, Self
 
 from memorystack_runtime.contract import EvidenceReport, FlagLease
 
-__all__ = ["RELEASE_IMAGE", "Observations", "PodSeen", "Trouble"]
+__all__ = ["RELEASE_IMAGE", "Observations", "PodSeen", "Trouble", "Warming"]
 
 RELEASE_IMAGE: Final = "memorystack-runtime:0.1.0"
 """The runtime that belongs to this release of the operator."""
@@ -25,11 +25,35 @@ class Trouble:
     """One word, as a condition's reason."""
     message: str
     """Names the object, what is wrong with it, and the remedy. Deterministic: nothing that changes by itself."""
+    surge: bool = False
+    """It keeps the surge pod only: the stack serves without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warming:
+    """When a surge pod may be compared with, and how long it is waited for."""
+
+    serving: timedelta = timedelta(seconds=10)
+    """So long it must have been ready, with that many requests,"""
+    requests: int = 30
+    """of all operations;"""
+    longest: timedelta = timedelta(seconds=30)
+    """or so long with fewer."""
+    timeout: timedelta = timedelta(minutes=5)
+    """Then it is given up."""
+    rest: timedelta = timedelta(minutes=10)
+    """Then another one is asked for."""
+
+    @classmethod
+    def of(cls, serving: float, timeout: float) -> Self:
+        """With other times, in seconds, in the same proportions."""
+        one, all_ = timedelta(seconds=serving), timedelta(seconds=timeout)
+        return cls(serving=one, longest=3 * one, timeout=all_, rest=2 * all_)
 
 
 @dataclass(frozen=True, slots=True)
 class PodSeen:
-    """One pod of the stack's main Deployment."""
+    """One pod of the stack: of its main Deployment, or the surge pod."""
 
     name: str
     uid: str
@@ -42,6 +66,8 @@ class PodSeen:
     """The value of its flags annotation now."""
     evidence: EvidenceReport | None = None
     """The last answer of `/internal/evidence`; None: never read, or the last read failed."""
+    surge: bool = False
+    """Of the second Deployment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +85,7 @@ class Observations:
     """Pods that the main Deployment is told to run now; None: not read. Counts where an autoscaler decides."""
     image: str = RELEASE_IMAGE
     """The runtime's image for stacks that name none; a stack keeps the one that it began with."""
+    warming: Warming = Warming()
+    """The rule for surge pods."""
+    leftover: tuple[str, ...] = ()
+    """Uids of surge pods that nobody asks for any more: `core.surge` tells them apart."""

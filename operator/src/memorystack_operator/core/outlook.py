@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from memorystack_operator.api.spec import FEATURE_NAMES, MemoryStack, Spec
-from memorystack_operator.core.canary import plan_of, pods_for
+from memorystack_operator.core.canary import compared_pods, plan_of, pods_for
 from memorystack_operator.core.evidence import Value
 from memorystack_operator.core.forecast import (
     ADDED,
@@ -92,6 +92,7 @@ class Outlook(Value):
 
     name: str
     replicas: int
+    """Among which flags are tried; the surge pod makes two of one."""
     stages: tuple[StageOutlook, ...]
     traffic: tuple[Traffic, ...]
     unjudged: tuple[Operation, ...]
@@ -115,7 +116,7 @@ def outlook(stack: MemoryStack, status: Status, traffic: Sequence[Traffic]) -> O
     stable = status.stable.features if status.stable else Features()
     seen = {t.operation: t for t in traffic}
     budgeted = tuple(seen[b.operation] for b in spec.rollout.budgets if b.operation in seen)
-    plan, note = plan_of(spec.rollout.steps, spec.least_replicas)
+    plan, note = plan_of(spec.rollout.steps, compared_pods(spec.least_replicas))
     reasons = _rejections(spec, status)
     stages = [
         StageOutlook(
@@ -128,8 +129,8 @@ def outlook(stack: MemoryStack, status: Status, traffic: Sequence[Traffic]) -> O
     ]
     return Outlook(
         name=stack.metadata.name,
-        replicas=spec.least_replicas,
-        stages=tuple(s if s.rejected or spec.least_replicas < 2 else _walked(s, spec, plan, budgeted) for s in stages),
+        replicas=compared_pods(spec.least_replicas),
+        stages=tuple(s if s.rejected else _walked(s, spec, plan, budgeted) for s in stages),
         traffic=budgeted,
         unjudged=tuple(b.operation for b in spec.rollout.budgets if b.operation not in seen),
         note=note,
@@ -165,13 +166,13 @@ def _walked(stage: StageOutlook, spec: Spec, plan: Sequence[PlannedStep], traffi
 
 
 def _step(spec: Spec, planned: PlannedStep, traffic: Sequence[Traffic]) -> StepOutlook:
-    pods = pods_for(planned.weight, spec.least_replicas)
+    pods = pods_for(planned.weight, compared_pods(spec.least_replicas))
     operations = tuple(_operation(spec, pods, t) for t in traffic) if pods else ()
     known = bool(operations)
     return StepOutlook(
         weight=planned.weight,
         pods=pods,
-        share=round(pods / spec.least_replicas, 4),
+        share=round(pods / compared_pods(spec.least_replicas), 4),
         min_seconds=planned.min_seconds,
         operations=operations,
         median_seconds=_longest(planned.min_seconds, [o.median_seconds for o in operations]) if known else None,
@@ -203,7 +204,7 @@ def _detections(spec: Spec, pods: int, traffic: Traffic) -> Detections:
 
 
 def _arms(spec: Spec, pods: int, traffic: Traffic) -> Arms:
-    share = pods / spec.least_replicas
+    share = pods / compared_pods(spec.least_replicas)
     return Arms(
         canary_rate=traffic.rate * share,
         stable_rate=traffic.rate * (1 - share),

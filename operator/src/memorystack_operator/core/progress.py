@@ -13,7 +13,7 @@ def progress_of(status: Status) -> Progress:
     p95 = _p95(status.history[-1]) if status.history else ""
     if status.rollout is None:
         return Progress(p95=p95)
-    weight = _weight(status.rollout)
+    weight = 50 if status.surge else _weight(status.rollout)
     step = f"{status.rollout.stage} {status.rollout.step + 1}/{len(status.rollout.plan)}"
     return Progress(step=step, weight=f"{weight}%" if status.rollout.flags_on else "0%", p95=p95)
 

@@ -54,7 +54,7 @@ def reverse(situation: Situation, outcome: Outcome) -> Change:
         budgets=situation.spec.rollout.wire_budgets().revision,
         plan=(PlannedStep(weight=SHARE),),
         stages=(promotion.stage,),
-        pods=choose(situation.seen.pods, pods_for(SHARE, replicas), (), identity),
+        pods=choose(situation.candidates, pods_for(SHARE, replicas), (), identity),
         changed_at=situation.now,
         started_at=situation.now,
         state_since=situation.now,

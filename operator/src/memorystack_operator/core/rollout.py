@@ -23,6 +23,7 @@ from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stabilization import Promotion
 from memorystack_operator.core.stages import differing
 from memorystack_operator.core.state import PlannedStep, RolloutState, RolloutStatus
+from memorystack_operator.core.surging import HALVES, give_up, release, surge, without
 from memorystack_runtime.contract import Operation, revision_of
 
 __all__ = ["Change", "carry_out"]
@@ -74,7 +75,7 @@ def _retemplate(situation: Situation, outcome: Outcome) -> Change:
     stable = situation.stable.model_copy(update=moved)
     told = {"stable": stable, "not_judged": outcome.message, "watch": status.watch.anew()}
     status = status.model_copy(update=told)
-    return Change(status, (Event(EventReason.NOT_JUDGED, outcome.message),))
+    return without(Change(status, (Event(EventReason.NOT_JUDGED, outcome.message),)), outcome.message)
 
 
 def _settled(situation: Situation, outcome: Outcome) -> Change:
@@ -89,6 +90,7 @@ def _settled(situation: Situation, outcome: Outcome) -> Change:
 def _begin(situation: Situation, outcome: Outcome) -> Change:
     stage, spec, status = situation.pending[0], situation.spec, situation.status
     plan, note = plan_of(spec.rollout.steps, situation.replicas)
+    note = HALVES if status.surge else note
     seed = f"{situation.stack.metadata.uid}|{stage.name}|{stage.value}|{situation.now.isoformat()}"
     identity = f"{stage.name}-{hashlib.sha256(seed.encode()).hexdigest()[:8]}"
     rollout = RolloutStatus(
@@ -100,7 +102,7 @@ def _begin(situation: Situation, outcome: Outcome) -> Change:
         budgets=spec.rollout.wire_budgets().revision,
         plan=plan,
         stages=tuple(s.name for s in situation.pending),
-        pods=choose(situation.seen.pods, pods_for(plan[0].weight, situation.replicas), (), identity),
+        pods=choose(situation.candidates, pods_for(plan[0].weight, situation.replicas), (), identity),
         changed_at=status.changed_at or situation.now,
         started_at=situation.now,
         state_since=situation.now,
@@ -243,7 +245,8 @@ def _revert(situation: Situation, outcome: Outcome) -> Change:
         text = f"inconclusive, held for a person (promote, abort or retry): {outcome.message}"
         held = {"state": RolloutState.HELD, "state_since": situation.now, "applied_at": None}
         status = with_rollout(situation.status, rollout, **held, reason="Inconclusive", message=text)
-        return Change(status, (Event(EventReason.INCONCLUSIVE, text, "Warning"),))
+        # A person may take days.
+        return without(Change(status, (Event(EventReason.INCONCLUSIVE, text, "Warning"),)), "a person decides")
     ended, event = {
         "Aborted": ("Aborted", EventReason.ABORTED),
         "Inconclusive": ("Inconclusive", EventReason.INCONCLUSIVE),
@@ -286,4 +289,7 @@ MOVES: Final[dict[Move, Callable[[Situation, Outcome], Change]]] = {
     Move.SWITCH_ALL: switch_all,
     Move.TAKE_BACK: take_back,
     Move.KEEP: keep,
+    Move.SURGE: surge,
+    Move.RELEASE: release,
+    Move.GIVE_UP: give_up,
 }

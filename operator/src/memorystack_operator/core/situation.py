@@ -14,7 +14,7 @@ from functools import cached_property
 from memorystack_operator.api.spec import MemoryStack, Spec
 from memorystack_operator.api.status import Stable
 from memorystack_operator.core.calibration import Calibration, calibrate
-from memorystack_operator.core.canary import pods_for
+from memorystack_operator.core.canary import compared_pods, pods_for
 from memorystack_operator.core.observe import Observations, PodSeen
 from memorystack_operator.core.stabilization import Promotion
 from memorystack_operator.core.stages import Stage, in_spec, pending
@@ -50,6 +50,9 @@ class Move(StrEnum):
     SWITCH_ALL = "SwitchAll"
     TAKE_BACK = "TakeBack"
     KEEP = "Keep"
+    SURGE = "Surge"
+    RELEASE = "Release"
+    GIVE_UP = "GiveUp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,22 @@ class Situation:
         return kept or self.seen.image
 
     @property
-    def replicas(self) -> int:
-        """Pods that should be there now: as the spec says, or else as the autoscaler does."""
+    def mains(self) -> int:
+        """Pods that the main Deployment should have now: as the spec says, or else as the autoscaler does."""
         if self.spec.replicas is not None:
             return self.spec.replicas
-        return self.seen.replicas or max(self.spec.least_replicas, len(self.seen.pods))
+        return self.seen.replicas or max(self.spec.least_replicas, len(self.candidates))
+
+    @property
+    def replicas(self) -> int:
+        """Pods that should be there now; the surge pod makes two of one."""
+        surge = self.status.surge
+        return compared_pods(self.mains) if surge and surge.runs else self.mains
+
+    @cached_property
+    def candidates(self) -> tuple[PodSeen, ...]:
+        """Pods that a flag may be lent to: a surge pod is there to be compared with."""
+        return tuple(p for p in self.seen.pods if not p.surge)
 
     @property
     def rollout(self) -> RolloutStatus:

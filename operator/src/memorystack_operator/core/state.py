@@ -29,6 +29,7 @@ from memorystack_operator.core.proving import Proving
 from memorystack_operator.core.reverse import Reverse
 from memorystack_operator.core.room import Room
 from memorystack_operator.core.stabilization import Watch
+from memorystack_operator.core.surge import Surge
 from memorystack_operator.core.switchback import Switchback
 from memorystack_operator.core.trial import Trial
 from memorystack_runtime.contract import Features, Operation
@@ -236,6 +237,8 @@ class Status(Model):
     """What serves every pod outside the canary."""
     rollout: RolloutStatus | None = None
     """The stage under way."""
+    surge: Surge | None = None
+    """One replica: the pod that it is compared with while a flag is tried."""
     settling: Settling | None = None
     """A stage has ended, and its flags are on their way to every pod."""
     rejected: tuple[Rejection, ...] = ()

@@ -70,6 +70,7 @@ class LocalCluster:
                 restarts=p.daemon.restarts,
                 lease=p.lease,
                 evidence=self.reports.get(p.name),
+                surge=p.surge,
             )
             for p in pods
         )

@@ -1,4 +1,4 @@
-"""Makes processes equal to the Deployment: as many as asked for, of its newest template, started again when they die.
+"""Makes processes equal to the Deployments: as many as asked for, of its newest template, started again when they die.
 
 Knows: processes, readiness and rolling over. Must not know: flags' meaning or rollouts; it carries leases to files.
 """
@@ -48,6 +48,8 @@ class LocalPod:
     created_at: datetime
     ready: bool = False
     lease: FlagLease | None = None
+    surge: bool = False
+    """Of the second Deployment."""
     config: Mapping[str, str] = field(default_factory=dict)
     """What its flags and budgets files hold."""
     going: bool = False
@@ -77,6 +79,7 @@ class Supervisor:
         self._overrides = dict(overrides)
         self._wake = wake
         self._template: PodTemplate | None = None
+        self._second: PodTemplate | None = None
         self._config: Mapping[str, str] = {}
         self._client = httpx.AsyncClient(timeout=2.0, trust_env=False)
         self._stops: set[asyncio.Task[None]] = set()
@@ -84,14 +87,16 @@ class Supervisor:
     def apply(self, children: tuple[Child, ...]) -> None:
         """What is wanted from now on; files change at once, processes as the ticks go."""
         # Of managed parts there are local engines; the main Deployment bears the stack's own name.
-        ours = [c for c in children if c["kind"] != "Deployment" or c["metadata"]["name"] == self._name]
-        found = {child["kind"]: child for child in ours}
+        deployments = {c["metadata"]["name"]: c for c in children if c["kind"] == "Deployment"}
+        found = {c["kind"]: c for c in children if c["kind"] != "Deployment"}
         if "ConfigMap" in found:
             self._config = dict(found["ConfigMap"]["data"])
             for pod in self.pods:
                 self._write_config(pod)
-        if "Deployment" in found:
-            self._template = template_of(found["Deployment"], found.get("HorizontalPodAutoscaler"))
+        if self._name in deployments:
+            self._template = template_of(deployments[self._name], found.get("HorizontalPodAutoscaler"))
+        second = deployments.get(f"{self._name}-canary")
+        self._second = template_of(second) if second else None
 
     @property
     def replicas(self) -> int | None:
@@ -111,8 +116,9 @@ class Supervisor:
     def settled(self) -> bool:
         """Every wanted pod runs the newest template, and none is on its way out."""
         wanted = self._template
-        current = [p for p in self.pods if p.template == wanted and not p.going]
-        return wanted is not None and len(current) == wanted.replicas == len(self.pods)
+        pods = [p for p in self.pods if not p.surge]
+        current = [p for p in pods if p.template == wanted and not p.going]
+        return wanted is not None and len(current) == wanted.replicas == len(pods)
 
     async def run(self) -> None:
         """Ticks for ever."""
@@ -142,14 +148,22 @@ class Supervisor:
     async def _tick(self) -> None:
         await asyncio.gather(*(self._look(pod) for pod in self.pods))
         self._publish(self.pods)
-        template = self._template
-        if template is None:
-            return
-        current = [p for p in self.pods if p.template == template and not p.going]
-        old = [p for p in self.pods if p.template != template and not p.going]
-        surge = 1 if old else 0
-        if len(current) < template.replicas and len(current) + len(old) < template.replicas + surge:
-            await self._start(template)
+        if self._template is not None:
+            await self._scale(self._template, surge=False)
+        if self._second is not None:
+            await self._scale(self._second, surge=True)
+        for pod in self.pods:
+            if pod.surge and not pod.going and self._second is None:
+                self._retire(pod)
+
+    async def _scale(self, template: PodTemplate, *, surge: bool) -> None:
+        """One step towards one Deployment."""
+        pods = [p for p in self.pods if p.surge is surge and not p.going]
+        current = [p for p in pods if p.template == template]
+        old = [p for p in pods if p.template != template]
+        more = 1 if old else 0
+        if len(current) < template.replicas and len(current) + len(old) < template.replicas + more:
+            await self._start(template, surge=surge)
         elif old and sum(p.ready for p in current) + len(old) > template.replicas:
             # Never fewer ready pods than asked for: an old one goes only when a new one has taken its place.
             self._retire(next((p for p in old if not p.ready), old[0]))
@@ -166,10 +180,10 @@ class Supervisor:
                 )
         return ""
 
-    async def _start(self, template: PodTemplate) -> None:
+    async def _start(self, template: PodTemplate, *, surge: bool) -> None:
         used = {p.index for p in self.pods}
         index = next(i for i in range(len(used) + 1) if i not in used)
-        name = f"{self._name}-{index}"
+        name = f"{self._name}-canary-{index}" if surge else f"{self._name}-{index}"
         who = Identity(name, str(uuid.uuid4()), self._folder.pods / name)
         write_files(template, who, self.secrets)
         host = address_of(index)
@@ -181,7 +195,7 @@ class Supervisor:
         }
         env = {**environment_of(template, who, self.secrets), **self._overrides, **own}
         daemon = Daemon(name, RUNTIME, self._folder.logs / f"{name}.log", env)
-        pod = LocalPod(index, who, host, port, internal, template, daemon, datetime.now(UTC))
+        pod = LocalPod(index, who, host, port, internal, template, daemon, datetime.now(UTC), surge=surge)
         (who.folder / "config" / LEASE_FILE).unlink(missing_ok=True)
         self._write_config(pod)
         await daemon.start()

@@ -16,7 +16,7 @@ import orjson
 from memorystack_operator.core import Child, Trouble
 from memorystack_operator.shell.api_server import ApiServer, Json, Refused
 from memorystack_operator.shell.drift import differs
-from memorystack_operator.shell.records import MANAGER, ChildRecord, record_of
+from memorystack_operator.shell.records import DEPLOYMENT, MANAGER, ChildRecord, record_of
 from memorystack_operator.shell.resources import DEPLOYMENTS, Resource, resource_of
 from memorystack_operator.shell.schedule import Key
 from memorystack_operator.shell.store import Store
@@ -45,6 +45,11 @@ class _Wanted:
     key: Key
     body: Mapping[str, Any]
     revision: str
+
+    @property
+    def surge(self) -> bool:
+        """The second Deployment: the stack serves without it."""
+        return self.resource is DEPLOYMENTS and self.body["spec"]["selector"]["matchLabels"].get(DEPLOYMENT) == "canary"
 
 
 class Children:
@@ -171,9 +176,12 @@ def _child(resource: Resource, body: Json) -> ChildRecord:
 def _foreign(one: _Wanted, live: ChildRecord) -> Trouble:
     whose = "has another owner" if live.owner else "was made by somebody else"
     what = f"{one.resource.kind} {one.key.name}"
-    return Trouble("ForeignObject", f"{what} {whose} and is not taken over: delete or rename it, or rename the stack")
+    text = f"{what} {whose} and is not taken over: delete or rename it, or rename the stack"
+    return Trouble("ForeignObject", text, one.surge)
 
 
 def _refused(one: _Wanted, error: Refused) -> Trouble:
     what = f"{one.resource.kind} {one.key.name}"
-    return Trouble("ChildRefused", f"{what} was refused by the API server ({error.status}): {str(error)[:500]}")
+    return Trouble(
+        "ChildRefused", f"{what} was refused by the API server ({error.status}): {str(error)[:500]}", one.surge
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,14 +19,15 @@ from memorystack_operator.api.errors import InvalidResource, Problem, problems_o
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core import Child, Event, Observations, PodSeen, Status, Trouble
 from memorystack_operator.core.conditions import refused
-from memorystack_operator.core.observe import RELEASE_IMAGE
+from memorystack_operator.core.observe import RELEASE_IMAGE, Warming
+from memorystack_operator.core.render.names import second_name
 from memorystack_operator.shell.api_server import ApiServer, Refused
 from memorystack_operator.shell.children import Children
 from memorystack_operator.shell.cluster import Conflict
 from memorystack_operator.shell.events import tell
 from memorystack_operator.shell.lending import Expected, Lending
 from memorystack_operator.shell.records import MANAGER, PodRecord, StackRecord, record_of
-from memorystack_operator.shell.resources import STACKS
+from memorystack_operator.shell.resources import DEPLOYMENTS, STACKS
 from memorystack_operator.shell.schedule import Key
 from memorystack_operator.shell.scrape import Scraper
 from memorystack_operator.shell.store import Store
@@ -56,6 +57,8 @@ class Surroundings:
     """The runtime's, of stacks that name none."""
     slow_start: timedelta = timedelta(seconds=30)
     """A pod that is not ready for longer is asked why."""
+    warming: Warming = field(default_factory=Warming)
+    """The rule for surge pods."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     clock: Callable[[], float] = time.monotonic
 
@@ -99,26 +102,34 @@ class KubeCluster:
         return stack, status, version
 
     async def observe(self, stack: MemoryStack, *, history: bool) -> Observations:
-        """The main Deployment's pods, and what they answer."""
-        del stack
-        store, now = self._around.store, self.now()
+        """The pods of both Deployments, and what they answer."""
+        store = self._around.store
         pods = self._pods()
         urls = {p.key.name: _url(p) for p in pods if p.ready and p.ip}
         self._reports = await self._around.scraper.read(urls, history=history)
         self._around.telemetry.unread(sum(r is None for r in self._reports.values()))
         deployment = store.deployment(self._key)
-        found = [*await self._unready(pods, now), deployment.trouble if deployment else None]
         return Observations(
             pods=tuple(_seen(p, self._reports.get(p.key.name)) for p in pods),
             epoch=self._around.epoch(),
             settled=deployment is not None and deployment.settled,
             replicas=deployment.replicas if deployment else None,
-            troubles=(*self._troubles, *(t for t in found if t)),
+            troubles=(*self._troubles, *await self._found(stack, pods)),
             image=self._around.image,
+            warming=self._around.warming,
         )
 
-    async def _unready(self, pods: Sequence[PodRecord], now: datetime) -> list[Trouble | None]:
+    async def _found(self, stack: MemoryStack, pods: Sequence[PodRecord]) -> list[Trouble]:
+        """What keeps pods from serving; of a surge pod it is marked, as the stack serves without it."""
+        main = self._around.store.deployment(self._key)
+        second = self._around.store.child(DEPLOYMENTS, Key(self._key.namespace, second_name(stack)))
+        found = [*await self._unready([p for p in pods if p.deployment == "main"]), main.trouble if main else None]
+        extra = [*await self._unready([p for p in pods if p.deployment != "main"]), second.trouble if second else None]
+        return [*(t for t in found if t), *(replace(t, surge=True) for t in extra if t)]
+
+    async def _unready(self, pods: Sequence[PodRecord]) -> list[Trouble | None]:
         """Why pods do not serve, those that have had the time to."""
+        now = self.now()
         late = [p for p in pods if not p.ready and now - p.created_at >= self._around.slow_start]
         waits = {p.key.name: _url(p) for p in late if p.ip and p.trouble is None}
         said = await self._around.scraper.problems(waits)
@@ -190,7 +201,7 @@ class KubeCluster:
                 raise
 
     def _pods(self) -> list[PodRecord]:
-        return [p for p in self._around.store.pods(self._key) if p.deployment == "main" and not p.leaving]
+        return [p for p in self._around.store.pods(self._key) if p.deployment in ("main", "canary") and not p.leaving]
 
 
 def _parse(record: StackRecord) -> tuple[MemoryStack, Status]:
@@ -220,6 +231,7 @@ def _seen(pod: PodRecord, report: EvidenceReport | None) -> PodSeen:
         restarts=pod.restarts,
         lease=_lease(pod.lease),
         evidence=report,
+        surge=pod.deployment == "canary",
     )
 
 

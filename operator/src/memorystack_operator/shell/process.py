@@ -21,7 +21,7 @@ from typing import Any, Final
 import structlog
 
 from memorystack_operator.api.errors import InvalidResource
-from memorystack_operator.core.observe import RELEASE_IMAGE
+from memorystack_operator.core.observe import RELEASE_IMAGE, Warming
 from memorystack_operator.shell.api_server import ApiFailure, ApiServer
 from memorystack_operator.shell.credentials import CannotConnect, Door
 from memorystack_operator.shell.health import Health, serve
@@ -63,6 +63,10 @@ class Options:
     touch_seconds: float = 5.0
     slow_start_seconds: float = 30.0
     """A pod that is not ready for longer is asked why."""
+    surge_seconds: float = 10.0
+    """How long a surge pod serves before a flag is tried, with 30 requests; three times as long with fewer."""
+    surge_timeout_seconds: float = 300.0
+    """How long it may take to; afterwards, twice as long, none is asked for."""
     runtime_image: str = RELEASE_IMAGE
     """Of stacks that name none."""
 
@@ -94,6 +98,7 @@ class _Operator:
             touch_seconds=options.touch_seconds,
             image=options.runtime_image,
             slow_start=timedelta(seconds=options.slow_start_seconds),
+            warming=Warming.of(options.surge_seconds, options.surge_timeout_seconds),
         )
         self._stacks: dict[Key, tuple[KubeCluster, Reconciler]] = {}
         stack.push_async_exit(self.free.__aexit__)

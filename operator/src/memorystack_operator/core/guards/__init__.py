@@ -13,7 +13,6 @@ from memorystack_operator.core.guards.idle import (
     first_deployment,
     flags_still_leaving,
     new_template,
-    no_control_arm,
     nothing_to_do,
     paused_before_start,
     pods_missing,
@@ -21,6 +20,13 @@ from memorystack_operator.core.guards.idle import (
 )
 from memorystack_operator.core.guards.pairs import proving_in_pairs, switching_back
 from memorystack_operator.core.guards.people import action_requested, held_for_a_person, paused_by_a_person
+from memorystack_operator.core.guards.surge import (
+    left_alone,
+    surge_pod,
+    surge_pod_lost,
+    surge_pod_not_needed,
+    surge_pod_not_needed_any_more,
+)
 from memorystack_operator.core.guards.verdicts import the_verdict, withdrawn_and_waiting
 from memorystack_operator.core.guards.watch import (
     reverse_overtaken,
@@ -48,11 +54,12 @@ BETWEEN: Final[tuple[Guard, ...]] = (
     action_requested,  # promote, abort, retry, pause, resume: acknowledged once
     new_template,  # an ordinary rolling update for now, reported as not judged
     flags_still_leaving,  # no pod keeps an old flag when the next one enters
+    surge_pod_not_needed,  # its stages are over, or it has become one of many
     stack_over_budget,  # after 100 %: an alarm, and the question which flag did it
     nothing_to_do,
     paused_before_start,
-    no_control_arm,  # one replica has nobody to be compared with
     deployment_settling,  # flags run only on a settled Deployment
+    surge_pod,  # one replica has nobody to be compared with
     pods_missing,
     ready_to_begin,
 )
@@ -65,6 +72,9 @@ DURING: Final[tuple[Guard, ...]] = (
     superseded_by_new_budgets,  # counts under another budget prove nothing
     reverse_overtaken,  # another flag waits, or there is nobody left to compare with
     held_for_a_person,
+    left_alone,  # scaled down to one: nobody is left to compare with
+    surge_pod_not_needed_any_more,  # scaled up from one
+    surge_pod_lost,  # never all traffic on a flag: it leaves at once
     paused_by_a_person,  # a person outranks every metric
     pods_crashing,  # faster and surer than any latency evidence
     deployment_settling,

@@ -14,7 +14,6 @@ __all__ = [
     "first_deployment",
     "flags_still_leaving",
     "new_template",
-    "no_control_arm",
     "nothing_to_do",
     "paused_before_start",
     "pods_missing",
@@ -75,16 +74,6 @@ def paused_before_start(situation: Situation) -> Outcome | None:
     if not situation.paused:
         return None
     return Outcome(Move.HOLD, "Paused", f"paused; {situation.pending[0].name} waits to be tried")
-
-
-def no_control_arm(situation: Situation) -> Outcome | None:
-    """One replica cannot be compared with others."""
-    if situation.replicas > 1:
-        return None
-    text = (
-        f"{situation.pending[0].name} waits: one replica has no control arm, set spec.replicas to 2 or promote by hand"
-    )
-    return Outcome(Move.HOLD, "NoControlArm", text)
 
 
 def deployment_settling(situation: Situation) -> Outcome | None:

@@ -21,6 +21,7 @@ from memorystack_operator.core.render.network_policy import parts_policy, runtim
 from memorystack_operator.core.render.pod_monitor import pod_monitor
 from memorystack_operator.core.render.service import service
 from memorystack_operator.core.render.service_account import service_account
+from memorystack_operator.core.render.surge import surge_deployment
 from memorystack_operator.core.state import Status
 
 __all__ = ["CHILDREN", "Builder", "render", "second_deployment", "template_revision"]
@@ -43,6 +44,7 @@ CHILDREN: Final[tuple[Builder, ...]] = (
     pod_monitor,
     autoscaler,  # before the Deployment, which leaves its number of pods to it
     deployment,
+    surge_deployment,  # the main one comes first, should there be room for one pod only
 )
 
 

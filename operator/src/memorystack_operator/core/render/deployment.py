@@ -9,7 +9,7 @@ from typing import Any, Final
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.decision import Child
 from memorystack_operator.core.render.container import container
-from memorystack_operator.core.render.names import Which, labels, metadata, pod_selector
+from memorystack_operator.core.render.names import Which, labels, metadata, pod_selector, second_name
 from memorystack_operator.core.render.placement import placement, pod_security
 from memorystack_operator.core.render.volumes import volumes
 from memorystack_operator.core.state import Status
@@ -29,7 +29,7 @@ def deployment(stack: MemoryStack, status: Status) -> Child | None:
 
 def second_deployment(stack: MemoryStack, status: Status, replicas: int) -> Child:
     """`<name>-canary`, outside any autoscaler: pods of the same template beside the main ones, in the same Service."""
-    return _deployment(stack, f"{stack.metadata.name}-canary", "canary", status, {"replicas": replicas})
+    return _deployment(stack, second_name(stack), "canary", status, {"replicas": replicas})
 
 
 def template_revision(stack: MemoryStack, image: str) -> str:

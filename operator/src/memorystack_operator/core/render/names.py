@@ -19,6 +19,7 @@ __all__ = [
     "part_name",
     "part_selector",
     "pod_selector",
+    "second_name",
     "stack_selector",
 ]
 
@@ -45,6 +46,11 @@ def stack_selector(stack: MemoryStack) -> dict[str, str]:
 def pod_selector(stack: MemoryStack, which: Which = "main") -> dict[str, str]:
     """Pods of the main or of the second Deployment; a selector is immutable, so it never holds the arm."""
     return {**stack_selector(stack), "memorystack.dev/deployment": which}
+
+
+def second_name(stack: MemoryStack) -> str:
+    """Of the second Deployment."""
+    return f"{stack.metadata.name}-canary"
 
 
 def part_name(stack: MemoryStack, part: Part) -> str:
