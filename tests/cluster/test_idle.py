@@ -47,6 +47,17 @@ def test_fifty_stacks_when_at_rest_then_nothing_is_written_but_the_lease(
     assert after - rounds >= STACKS, "nobody looked"
     cpu, megabytes = operator.usage()
     assert megabytes < 160, f"{cpu:.1f} s of CPU, {megabytes:.0f} MB"
+    assert_a_restart_writes_nothing(served, home, operator)
+
+
+def assert_a_restart_writes_nothing(plane: ControlPlane, home: str, operator: Operator) -> None:
+    """It must find every child as it left it, by lists, which are of another form than a watch's events."""
+    operator.end()
+    began = time.time()
+    operator.start().wait_ready()
+    looked = 'controller_runtime_reconcile_total{controller="memorystack",result="requeue_after"}'
+    operator.until(lambda: operator.metric(looked) >= STACKS, "it does not look at every stack")
+    assert recent(plane, home, time.time() - began) == Counter()
 
 
 def recent(plane: ControlPlane, namespace: str, seconds: float, of: str = "") -> Counter[str]:

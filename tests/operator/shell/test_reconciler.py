@@ -92,6 +92,14 @@ async def test_while_calibrating_the_rings_are_asked_for_and_nothing_new_is_not_
     assert reconciler.status is not None
 
 
+async def test_a_decision_when_it_lacks_the_rings_then_is_made_again_at_once_and_only_once(cluster: FakeCluster):
+    reconciler = Reconciler(cluster)
+    pauses = [await reconciler.step() for _ in range(2)]
+    assert cluster.calls.count("observe+history") == 1
+    assert pauses[0] == timedelta()
+    assert pauses[1] > timedelta(seconds=0.1)
+
+
 async def test_a_watched_stack_is_asked_for_its_rings_at_the_watch_s_own_pace(cluster: FakeCluster):
     world = cluster.world
     world.run(300, until=lambda w: bool(w.status.history) and w.status.settling is None)

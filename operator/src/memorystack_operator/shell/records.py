@@ -108,7 +108,7 @@ def record_of(resource: Resource, body: Mapping[str, Any]) -> Record:
     stack = key if resource is STACKS else Key(key.namespace, str(labels.get(INSTANCE, "")))
     who = Record(resource, key, stack, str(meta.get("uid", "")), str(meta.get("resourceVersion", "")))
     if resource is STACKS:
-        return StackRecord(*_fields(who), deleting="deletionTimestamp" in meta, body=_slim(body, status=True))
+        return StackRecord(*_fields(who), deleting="deletionTimestamp" in meta, body=_slim(resource, body, status=True))
     if resource is PODS:
         return _pod(who, body, meta, labels)
     return _child(who, body, meta)
@@ -157,7 +157,7 @@ def _child(who: Record, body: Mapping[str, Any], meta: Mapping[str, Any]) -> Chi
     return ChildRecord(
         *_fields(who),
         owner=str(owner.get("uid", "")),
-        body=_slim(body, status=False),
+        body=_slim(who.resource, body, status=False),
         settled=settled or not is_deployment,
         sets_replicas=is_deployment and _sets_replicas(meta),
         replicas=wanted,
@@ -174,8 +174,10 @@ def _sets_replicas(meta: Mapping[str, Any]) -> bool:
     )
 
 
-def _slim(body: Mapping[str, Any], *, status: bool) -> bytes:
-    kept = {k: v for k, v in body.items() if k != "metadata" and (status or k != "status")}
+def _slim(resource: Resource, body: Mapping[str, Any], *, status: bool) -> bytes:
+    """The items of a list carry neither apiVersion nor kind; without them each child would look changed at every start."""
+    kept: dict[str, Any] = {"apiVersion": resource.api_version, "kind": resource.kind}
+    kept |= {k: v for k, v in body.items() if k != "metadata" and (status or k != "status")}
     kept["metadata"] = {k: v for k, v in (body.get("metadata") or {}).items() if k not in _DROPPED}
     return orjson.dumps(kept)
 
