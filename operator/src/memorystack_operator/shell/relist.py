@@ -21,7 +21,8 @@ from memorystack_operator.shell.telemetry import Telemetry
 
 __all__ = ["Relist"]
 
-PAGE: Final = "500"
+PAGE: Final = "50"
+"""Objects: a page is parsed whole, 30 KB for each, before the slim records are made of it."""
 _log = structlog.get_logger(__name__)
 
 

@@ -24,6 +24,8 @@ from memorystack_operator.shell.resources import Resource
 __all__ = ["Change", "Watch"]
 
 _log = structlog.get_logger(__name__)
+PAGE: Final = 50
+"""Objects of a list that are in memory at a time: parsed, each takes 30 KB, and what a start once needed is never given back."""
 STOP_SECONDS: Final = 8.0
 
 
@@ -128,7 +130,8 @@ class Watch:
         settings.scanning.disabled = True  # else it watches CRDs and namespaces, for which we have no right
         settings.watching.inactivity_timeout = self._silence
         settings.watching.server_timeout = 600
-        settings.watching.chunk_size = 500
+        settings.watching.chunk_size = PAGE
+        settings.queueing.idle_timeout = 0.5  # a task for each object, and 5 s of them when all are listed
         for resource in self._resources:
             if resource.selector:
                 settings.watching.label_selectors[(resource.group, resource.version, resource.plural)] = (
