@@ -11,7 +11,7 @@ WHEELS_MACHINE ?= $(shell uname -m)
 WHEELS = $(BIN)/python images/wheels.py --python $(WHEELS_PYTHON) --machine $(WHEELS_MACHINE) --pip "$(PYTHON) -m pip"
 ON_CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
 
-.PHONY: help install generate demo demo-interference test wheels cover-changed mutate check format simulate bench audit lock \
+.PHONY: help install generate demo demo-interference test wheels cover-changed mutate check format simulate bench bench-cluster audit lock \
   clean e2e e2e-full cluster-build cluster-up cluster-down cluster-status
 
 help: ## Show this list
@@ -106,6 +106,9 @@ simulate: $(READY) ## Simulate the verdict and write docs/simulation.* and its t
 
 bench: $(READY) ## Measure the speed bars in one run and write bench.json
 	PYTHONPATH=tests $(BIN)/python -m load --report bench.json $(ARGS)
+
+bench-cluster: $(READY) ## Measure rollouts on a real API server and node: docs/benchmark.md (an hour; ARGS="--only a", ARGS=--quick)
+	@PYTHONPATH=tests $(BIN)/python -m load.cluster $(ARGS)
 
 audit: $(READY) ## Look the locked dependencies up among known vulnerabilities (needs an advisory service)
 	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off

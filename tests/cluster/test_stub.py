@@ -198,3 +198,23 @@ def test_a_rule_when_p95_is_the_budget_then_five_percent_are_over_it() -> None:
 def test_a_burst_when_its_seconds_have_come_then_doubles_latencies_in_all_pods_at_once() -> None:
     burst = Burst(every_seconds=20, seconds=2, factor=2)
     assert [burst.now(at) for at in (0.0, 1.9, 2.0, 19.9, 40.5)] == [2, 2, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "seconds"), [(0, 20, 2), (0, 30, 4), (10, 30, 2), (1, 21, 2), (1, 2, 1), (5, 15, 0), (19, 41, 3)]
+)
+def test_a_stretch_of_time_when_asked_then_knows_how_much_of_it_is_bursts(
+    start: float, end: float, seconds: float
+) -> None:
+    assert Burst(every_seconds=20, seconds=2, factor=2).within(start, end) == pytest.approx(seconds)
+
+
+def test_a_history_when_there_are_bursts_then_has_had_them_too(pod: Pod) -> None:
+    rule, burst = Rule(p95_ms=150), Burst(every_seconds=20, seconds=2, factor=2)
+    slow = Rule(p95_ms=300)
+    pod.start(Behaviour(rules=(rule,), burst=burst, history_seconds=1800, history_rate=400))
+    report = pod.report(history=True)
+    found = cut([report], Scope("recall", revision_of(STABLE), time.time(), 250)).total()
+    expected = 0.9 * rule.share_over(250) + 0.1 * slow.share_over(250)
+    assert found.requests == pytest.approx(400 * 1800, rel=0.05)
+    assert found.bad / found.requests == pytest.approx(expected, rel=0.05)

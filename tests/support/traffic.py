@@ -7,7 +7,7 @@ How to use it:
     bad = [a for a in traffic.answers if a.flags == revision and not a.good(250)]
 
 Knows: pods as the API lists them, and HTTP. Must not know: rollouts. It is bounded in rate, in time and in requests in flight,
-and sends to loopback addresses only. Pods are picked anew for each request, as without root there are no EndpointSlices.
+and sends to loopback addresses, or into a network that the test itself made. Pods are picked anew for each request, as without root there are no EndpointSlices.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from support.kubelet.api import Api, ApiError, Object
 
 __all__ = ["Answer", "Traffic"]
 
+LOOPBACK: Final = "127.0.0.0/8"
 MOST_PER_SECOND: Final = 500.0
 MOST_SECONDS: Final = 900.0
 MOST_IN_FLIGHT: Final = 512
@@ -64,7 +65,9 @@ class Traffic:
         rate: float = 100.0,
         seconds: float = 300.0,
         seed: int = 1,
+        within: str = LOOPBACK,
     ) -> None:
+        """`within`: the network that every pod must be in; another than the loopback is one that the test itself made."""
         assert 0 < rate <= MOST_PER_SECOND, f"rate: {rate} is not within (0, {MOST_PER_SECOND}] per second"
         assert 0 < seconds <= MOST_SECONDS, f"seconds: {seconds} is not within (0, {MOST_SECONDS}]"
         self.answers: list[Answer] = []
@@ -74,6 +77,7 @@ class Traffic:
         self._path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={selector}"
         self._rate, self._seconds = rate, seconds
         self._chance = random.Random(seed)
+        self._within = ipaddress.ip_network(within)
         self._pods: list[tuple[str, str]] = []
         self._failure: BaseException | None = None
         self._ended = threading.Event()
@@ -122,7 +126,7 @@ class Traffic:
         while True:
             try:
                 found = await api.get(self._path)
-                self._pods = [address for pod in found["items"] if (address := _address(pod))]
+                self._pods = [at for pod in found["items"] if (at := _address(pod, self._within))]
             except (ApiError, aiohttp.ClientError, TimeoutError):
                 pass
             await asyncio.sleep(LOOK_SECONDS)
@@ -140,12 +144,12 @@ class Traffic:
         self.answers.append(Answer(time.time(), name, flags, took, status))
 
 
-def _address(pod: Object) -> tuple[str, str] | None:
-    """Name and URL of a pod that is ready and stays. Refuses whatever is not on the loopback."""
+def _address(pod: Object, within: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[str, str] | None:
+    """Name and URL of a pod that is ready and stays. Refuses whatever is not in that network."""
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
     if not ready or pod["metadata"].get("deletionTimestamp"):
         return None
     address = pod["status"]["podIP"]
-    assert ipaddress.ip_address(address).is_loopback, f"{address} is not on the loopback: no load is sent there"
+    assert ipaddress.ip_address(address) in within, f"{address} is not within {within}: no load is sent there"
     ports = {p.get("name"): p["containerPort"] for p in pod["spec"]["containers"][0]["ports"]}
     return pod["metadata"]["name"], f"http://{address}:{ports['http']}/v1/recall"

@@ -21,7 +21,7 @@ from typing import Final
 from support.cluster.programs import cache_folder, program
 from support.node.base import PYTHON, Builder, said
 
-__all__ = ["IMAGES", "PAUSE", "Image", "archives"]
+__all__ = ["IMAGES", "PAUSE", "STUB", "Image", "archive_of", "archives"]
 
 REPOSITORY: Final = Path(__file__).parents[3]
 VERSION: Final = "0.1.0"
@@ -76,6 +76,15 @@ IMAGES: Final = (
     ),
     PAUSE,
 )
+_STUB: Final = "tests/support/stub"
+STUB: Final = Image(
+    "stub",
+    f"{_TESTS}/Dockerfile",
+    "images/runtime.lock",
+    ("runtime",),
+    ("images/install", *(f"{_STUB}/{name}.py" for name in ("__init__", "__main__", "behaviour", "history", "http"))),
+)
+"""A pod that speaks the runtime's contract and waits instead of working: for measurements alone, so no node has it by itself."""
 
 
 def archives() -> dict[str, Path]:
@@ -84,6 +93,14 @@ def archives() -> dict[str, Path]:
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / "lock"):
         return {image.name: _archive(image, cache) for image in IMAGES}
+
+
+def archive_of(image: Image) -> Path:
+    """Of one, built where it is missing. Raises ClusterError."""
+    cache = cache_folder().parent / "images"
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / "lock"):
+        return _archive(image, cache)
 
 
 def _archive(image: Image, cache: Path) -> Path:

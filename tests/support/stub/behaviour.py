@@ -74,6 +74,13 @@ class Burst(_Value):
         """The factor at this moment, in Unix seconds."""
         return self.factor if wall % self.every_seconds < self.seconds else 1.0
 
+    def within(self, start: float, end: float) -> float:
+        """How many seconds of this stretch of time, in Unix seconds, are bursts."""
+        return self._until(end) - self._until(start)
+
+    def _until(self, wall: float) -> float:
+        return wall // self.every_seconds * self.seconds + min(self.seconds, wall % self.every_seconds)
+
 
 class Behaviour(_Value):
     """The first rule that fits counts; where none does, the answers take 150 ms at p95."""

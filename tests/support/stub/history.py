@@ -29,7 +29,8 @@ def prefill(ledger: Ledger, rule: Rule, budgets: Budgets, behaviour: Behaviour, 
     chance = random.Random(seed)
     before = now - behaviour.history_seconds
     for at in _moments(now, behaviour.history_seconds):
-        _serve(ledger, rule, budgets, behaviour.history_rate * (at - before), chance)
+        for part, seconds in _parts(rule, behaviour, before, at):
+            _serve(ledger, part, budgets, behaviour.history_rate * seconds, chance)
         before = at
         if round(at) % LONG_RING_SECONDS == 0:
             ledger._long_ring.append((at, ledger.counters()))
@@ -45,6 +46,15 @@ def _moments(now: float, seconds: float) -> Iterator[float]:
         if at % LONG_RING_SECONDS == 0 or now - at <= RING_LENGTH * RING_SECONDS:
             yield float(at)
         at += RING_SECONDS
+
+
+def _parts(rule: Rule, behaviour: Behaviour, start: float, end: float) -> Iterator[tuple[Rule, float]]:
+    """How it answered in that stretch, and for how many seconds: bursts were in its past as they are in its present."""
+    burst = behaviour.burst
+    slow = burst.within(start, end) if burst else 0.0
+    yield rule, end - start - slow
+    if burst and slow:
+        yield rule.model_copy(update={"p95_ms": rule.p95_ms * burst.factor}), slow
 
 
 def _serve(ledger: Ledger, rule: Rule, budgets: Budgets, requests: float, chance: random.Random) -> None:

@@ -1,0 +1,63 @@
+"""The table of docs/benchmark.md, made from the report. Knows Markdown; must not know experiments.
+
+What stands between the two marks of the page is this; a test fails when it is not what the report says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["BEGIN", "END", "PAGE", "table", "with_table"]
+
+PAGE: Final = Path(__file__).parents[3] / "docs" / "benchmark.md"
+BEGIN: Final = "<!-- made by make bench-cluster from docs/reports/bench-cluster.json: begin -->"
+END: Final = "<!-- end -->"
+UNITS: Final = {"s": " s", "MB": " MB", "cores": " cores"}
+
+
+def table(experiments: Mapping[str, Any]) -> str:
+    """Each experiment with its conditions, bars and figures."""
+    if not experiments:
+        return "Nothing was measured yet."
+    return "\n\n".join(_section(key, found) for key, found in sorted(experiments.items()))
+
+
+def with_table(page: str, experiments: Mapping[str, Any]) -> str:
+    """The page with what stands between the marks made anew."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{table(experiments)}\n\n{END}{rest.split(END, 1)[1]}"
+
+
+def _section(key: str, found: Mapping[str, Any]) -> str:
+    lines = [f"### {key}. {found['title']}", "", f"{found['conditions']}."]
+    lines += [_machine(found), "", "| what | value | bar | |", "|---|---|---|---|"]
+    lines += [_bar(bar) for bar in found["bars"]]
+    lines += [f"| {name} | {_number(value)} | | |" for name, value in found["figures"].items()]
+    return "\n".join(lines)
+
+
+def _machine(found: Mapping[str, Any]) -> str:
+    machine, runs = found["machine"], len(found["runs"])
+    at_once = f", {found['atOnce']} at once" if found["atOnce"] > 1 else ""
+    return (
+        f"{runs} runs{at_once}, {found['at'][:10]}, operator {found['operator']}; {machine['cores']} cores, busy "
+        f"{_number(machine['busyPercentMedian'])} % in the median second and {_number(machine['busyPercentP95'])} % at p95."
+    )
+
+
+def _bar(bar: Mapping[str, Any]) -> str:
+    unit = UNITS.get(bar["unit"], f" {bar['unit']}" if bar["unit"] else "")
+    value = "not measured" if bar["value"] is None else f"**{_number(bar['value'])}{unit}**"
+    about = bar["about"]
+    if {"least", "most"} <= about.keys():
+        value += f" ({_number(about['least'])} to {_number(about['most'])})"
+    met = "met" if bar["met"] else "**not met**"
+    return f"| {bar['name']} | {value} | {bar['rule']} {_number(bar['bar'])}{unit} | {met} |"
+
+
+def _number(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
