@@ -23,7 +23,8 @@ __all__ = ["reverse_overtaken", "reverse_switching_back", "reverse_verdict", "st
 def stack_over_budget(situation: Situation) -> Outcome | None:
     """Alarm, the end of one, or the question which flag did it. New flags in the spec come first, if they can begin."""
     watch, waiting = situation.status.watch, bool(situation.pending)
-    can_begin = waiting and not situation.paused and situation.replicas > 1
+    surge = situation.status.surge
+    can_begin = waiting and not situation.paused and (situation.mains > 1 or (surge is not None and surge.warm))
     if can_begin or not (situation.watched or watch.over):
         return None
     if not situation.watched:
