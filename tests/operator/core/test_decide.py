@@ -202,9 +202,9 @@ def test_people_read_the_p95_of_both_arms_in_the_record(canary: World):
 
 def test_the_p95_of_a_canary_that_is_slower_stands_above_that_of_the_others():
     world = settled_world()
-    world.bad["store", "canary"] = 0.12
+    world.bad["store", "canary"] = 0.08
     world.edit(features=FLAG)
-    assert world.run(60, until=lambda w: progressing(w) and served(w) > 100 and w.decision.persist)
+    assert world.run(60, until=lambda w: progressing(w) and served(w) > 60 and w.decision.persist)
     arm = world.status.rollout.p95_ms["store"]
     assert arm.canary > 250 >= arm.stable
 
