@@ -59,7 +59,7 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}interruption.py", "moves"),
     (f"{CORE}pairing.py", "moves"),
     (f"{CORE}ending.py", "moves"),
-    (f"{CORE}records.py", "moves explain"),
+    (f"{CORE}records.py", "records moves"),
     (f"{CORE}conditions.py", "conditions scenarios"),
     (f"{CORE}decide.py", "decide scenarios watch_scenarios"),
     (f"{CORE}forecast.py", "forecast outlook"),
