@@ -93,7 +93,7 @@ def _carried_out(
 
 
 def _write_page() -> None:
-    page.PAGE.write_text(page.with_table(page.PAGE.read_text(), report.read(PUBLISHED)))
+    page.PAGE.write_text(page.with_tables(page.PAGE.read_text(), report.read(PUBLISHED)))
 
 
 @contextmanager

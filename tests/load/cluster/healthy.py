@@ -69,7 +69,7 @@ def _follow(stack: Stack, enough: Callable[[float], bool], longest: float) -> fl
         time.sleep(0.25)
         status, now = stack.status, time.monotonic()
         rollout = status.get("rollout") or {}
-        if rollout.get("state") == "Progressing" and rollout.get("firstCanaryRequestAt"):
+        if rollout.get("state") == "Progressing" and rollout.get("appliedAt"):
             served += now - before
         before = now
         if status.get("history"):

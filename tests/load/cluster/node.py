@@ -71,7 +71,7 @@ class NodeGround:
     def open(cls) -> Iterator[NodeGround]:
         """The node is up, with the stub's image. Raises ClusterError."""
         archive = archive_of(STUB)
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=REPOSITORY) as name:
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
             folder = ClusterFolder(Path(name) / "cluster")
             with hold(folder, node=True) as keeper:
                 first = _first_of(keeper.pid)
