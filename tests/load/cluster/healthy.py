@@ -129,7 +129,7 @@ BURSTS: Final = Experiment(
     run=_bursts,
     bars=_bars_of_bursts,
     figures=_figures,
-    at_once=5,
+    at_once=6,
 )
 SLOW_PODS: Final = Experiment(
     key="d",
@@ -143,5 +143,5 @@ SLOW_PODS: Final = Experiment(
     run=_slow_pods,
     bars=_bars_of_slow_pods,
     figures=_figures,
-    at_once=5,
+    at_once=10,
 )
