@@ -98,6 +98,15 @@ def _one_pod() -> World:
     return world
 
 
+def _warming() -> World:
+    world = World(stack(replicas=1))
+    world.run(100)
+    world.edit(features=FLAG)
+    assert world.run(5, until=lambda w: bool(w.surging))
+    world.run(5)
+    return world
+
+
 def _withdrawn() -> World:
     world = _spread(_trying(), 0.4)
     assert world.run(60, until=_phase("Withdrawn"))
@@ -186,6 +195,7 @@ STORIES: Final[dict[str, Story]] = {
     "nobody sends traffic": Story(_without_traffic, "Suspended"),
     "pods are replaced": Story(_moving, "Progressing"),
     "one pod has nothing to compare with": Story(_one_pod, "Suspended"),
+    "a surge pod is warmed": Story(_warming, "Progressing"),
     "everybody is slow": Story(_withdrawn, "Progressing"),
     "a flag is asked by lot": Story(_switchback, "Progressing"),
     "a flag is proved in pairs": Story(proving_world, "Progressing"),

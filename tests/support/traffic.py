@@ -13,6 +13,7 @@ and sends to loopback addresses, or into a network that the test itself made. Po
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import random
 import threading
@@ -103,7 +104,8 @@ class Traffic:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         web = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
         async with Api(self._kubeconfig) as api, web:
-            watch = asyncio.create_task(self._follow(api))
+            over = asyncio.Event()
+            watch = asyncio.create_task(self._follow(api, over))
             flights: set[asyncio.Task[None]] = set()
             end, due = time.monotonic() + self._seconds, time.monotonic()
             while time.monotonic() < end and not self._ended.is_set() and not watch.done():
@@ -116,20 +118,19 @@ class Traffic:
                 flights.add(task)
                 task.add_done_callback(flights.discard)
             await asyncio.gather(*flights)
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
-            if not watch.cancelled() and (error := watch.exception()):
-                raise error
+            over.set()  # a request that is cancelled half-way may leave its TLS connection open behind it
+            await watch
 
-    async def _follow(self, api: Api) -> None:
+    async def _follow(self, api: Api, over: asyncio.Event) -> None:
         """An API server that is away leaves the last list in force, as it does for a proxy."""
-        while True:
+        while not over.is_set():
             try:
                 found = await api.get(self._path)
                 self._pods = [at for pod in found["items"] if (at := _address(pod, self._within))]
             except (ApiError, aiohttp.ClientError, TimeoutError):
                 pass
-            await asyncio.sleep(LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), LOOK_SECONDS)
 
     async def _one(self, web: aiohttp.ClientSession, name: str, url: str) -> None:
         began = time.perf_counter()

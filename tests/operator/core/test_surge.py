@@ -293,6 +293,18 @@ def test_after_a_rest_another_surge_pod_is_tried():
     assert world.status.history[-1].outcome == "Promoted"
 
 
+def test_pause_and_resume_try_again_at_once():
+    world = alone()
+    world.surge_starts = False
+    world.edit(features=FLAG)
+    assert world.run(400, until=lambda w: w.status.surge and w.status.surge.failed_at)
+    world.surge_starts = True
+    world.act("pause@1")
+    world.run(2)
+    world.act("resume@2")
+    assert world.run(3, until=lambda w: w.surging)
+
+
 def test_a_surge_pod_that_has_no_room_stalls_nothing_and_its_trouble_is_told():
     world = alone()
     world.surge_starts = False
