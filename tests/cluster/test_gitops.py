@@ -11,20 +11,10 @@ from typing import Any, Self
 
 import pytest
 import yaml
+from support.kstatus import kstatus
 from support.operating import BAD, GOOD, Stack
 
 ARGO = ("--server-side", "--field-manager=argocd-controller")
-
-
-def kstatus(resource: Mapping[str, Any]) -> str:
-    """How Flux, `helm --wait` and others read a resource (cli-utils, pkg/kstatus/status/generic.go)."""
-    status = resource.get("status", {})
-    found = {c["type"]: c["status"] for c in status.get("conditions", ())}
-    if status.get("observedGeneration") != resource["metadata"]["generation"] or found.get("Reconciling") == "True":
-        return "InProgress"
-    if found.get("Stalled") == "True":
-        return "Failed"
-    return "Current" if found.get("Ready", "True") == "True" else "InProgress"
 
 
 @dataclass

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from itertools import pairwise
 
 import pytest
+import uvloop
 from pydantic import ValidationError
 from support.clock import Clock
 
@@ -229,15 +231,37 @@ def test_an_unknown_log_level_is_named():
         configure("b", "p", "loud")
 
 
-async def test_snapshots_come_at_whole_half_minutes():
-    times = iter([59.97, 60.0, 89.97, 90.0])
-    seen: list[int] = []
-    task = asyncio.create_task(on_half_minutes(lambda: seen.append(1), lambda: next(times, 60.01)))
-    async with asyncio.timeout(2):
-        while not seen:
-            await asyncio.sleep(0.01)
+async def test_a_snapshot_when_the_timer_fires_early_then_comes_once_and_not_before_its_half_minute():
+    seen: list[float] = []
+    times = iter([59.95, 59.95, 59.9996, 59.9996, 59.9998, 59.9998, 60.0005])
+    now = 0.0
+
+    def wall() -> float:
+        nonlocal now
+        now = next(times, 60.001)
+        return now
+
+    task = asyncio.create_task(on_half_minutes(lambda: seen.append(now), wall))
+    await asyncio.sleep(0.4)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    assert seen == [60.0005]
+
+
+def test_snapshots_on_the_servers_own_loop_come_once_for_each_stretch_of_time(monkeypatch: pytest.MonkeyPatch):
+    """libuv counts whole milliseconds, so its timers fire up to one too early, and again and again until the moment has come."""
+    monkeypatch.setattr("memorystack_runtime.pulse.RING_SECONDS", 0.03)
+    seen: list[int] = []
+
+    async def main() -> None:
+        task = asyncio.create_task(on_half_minutes(lambda: seen.append(int(time.time() // 0.03))))
+        await asyncio.sleep(1.5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    uvloop.run(main())
+    assert len(seen) > 5
+    assert len(seen) == len(set(seen))
 
 
 async def test_a_blocked_loop_shows_as_lag():
@@ -245,7 +269,6 @@ async def test_a_blocked_loop_shows_as_lag():
     assert lag.milliseconds == 0.0
     task = asyncio.create_task(lag.run())
     await asyncio.sleep(0.26)
-    import time
 
     time.sleep(0.35)
     await asyncio.sleep(0.1)

@@ -7,6 +7,7 @@ concerns, watches included.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import threading
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import yaml
 from aiohttp import web
 from support.cluster import ControlPlane
 from support.up import free_port
+from yarl import URL
 
 __all__ = ["Fault", "FaultProxy"]
 
@@ -46,6 +48,12 @@ class FaultProxy:
         self.faults: list[Fault] = []
         self.revoked: set[str] = set()
         """Values of the authorization header that are answered with 401."""
+        self.forgotten = ""
+        """Watches of this plural ask for a version that the server keeps no more: it answers 410 Gone, truly."""
+        self.mute = False
+        """Watches stay open and tell nothing, as behind a balancer that has forgotten them."""
+        self.gone = 0
+        """Watches that ended so."""
         self.watches = 0
         """Watches that are open."""
         self._plane = plane
@@ -104,7 +112,7 @@ class FaultProxy:
             return self._broken(request, fault)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in {"host", "accept-encoding"}}
         body = await request.read() or None
-        url = f"{self._plane.url}{request.path_qs}"
+        url = URL(f"{self._plane.url}{self._aged(request.path_qs)}", encoded=True)
         async with self._web.request(request.method, url, headers=headers, data=body) as answer:
             if fault:
                 await answer.read()
@@ -118,12 +126,12 @@ class FaultProxy:
         is_watch = "watch=true" in request.path_qs
         self.watches += is_watch
         try:
-            await self._copy(response, answer)
+            await self._copy(response, answer, is_watch=is_watch)
         finally:
             self.watches -= is_watch
         return response
 
-    async def _copy(self, response: web.StreamResponse, answer: aiohttp.ClientResponse) -> None:
+    async def _copy(self, response: web.StreamResponse, answer: aiohttp.ClientResponse, *, is_watch: bool) -> None:
         cut = asyncio.create_task(self._cut.wait())
         try:
             while True:
@@ -135,9 +143,16 @@ class FaultProxy:
                     return
                 if not (data := part.result()):
                     return
-                await response.write(data)
+                self.gone += b'"code":410' in data
+                if not (self.mute and is_watch):
+                    await response.write(data)
         finally:
             cut.cancel()
+
+    def _aged(self, path: str) -> str:
+        if not self.forgotten or f"/{self.forgotten}?" not in path or "watch=true" not in path:
+            return path
+        return re.sub(r"(?<=resourceVersion=)\d+", "1", path)
 
     def _fault(self, method: str, path: str) -> Fault | None:
         found = next((f for f in self.faults if f.hits < f.times and f.fits(method, path)), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.world import FLAG, World, rollout, stack
+from support.world import FLAG, World, remembered, rollout, stack
 
 
 def burst_over_time(world: World) -> None:
@@ -15,6 +15,7 @@ def burst_over_time(world: World) -> None:
     world.status = world.status.model_copy(update={"rollout": current.model_copy(update={"evidence": evidence})})
 
 
+@remembered
 def proving_world() -> World:
     """A stack whose bursts leave Plain without a verdict, so that the flag is proved in pairs."""
     analysis = {"interval": "1s", "timeout": "30m", "promotion": "Paired"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from support.world import FLAG, World, rollout, stack
+from support.world import FLAG, World, remembered, rollout, stack
 
 
+@remembered
 def promoted_world(features: dict = FLAG, timeout: str = "10m") -> World:
     """A stack whose flag was promoted by the evidence a moment ago."""
     analysis = {"interval": "1s", "timeout": timeout}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core import Decision, Event, Observations, PodSeen, Status, decide
@@ -297,6 +300,21 @@ class World:
         return next((c for c in self.status.conditions if c.type == kind), None)
 
 
+def remembered(make: Callable[..., World]) -> Callable[..., World]:
+    """A world that many tests begin with is lived through once in a process; each gets a copy of its own."""
+    made: dict[str, World] = {}
+
+    @wraps(make)
+    def copied(*args: object, **kwargs: object) -> World:
+        key = repr((args, sorted(kwargs.items())))
+        if key not in made:
+            made[key] = make(*args, **kwargs)
+        return deepcopy(made[key])
+
+    return copied
+
+
+@remembered
 def settled_world(seconds: int = 200, **kwargs) -> World:
     """A world in which the stack has served long enough for a calibration."""
     world = World(stack(), **kwargs)

@@ -18,13 +18,19 @@ __all__ = ["LoopLag", "on_half_minutes"]
 
 PROBE_SECONDS: Final = 0.25
 WINDOW_SECONDS: Final = 5.0
+SHORTEST_SECONDS: Final = 0.001
+"""uvloop sleeps whole milliseconds; less would be none."""
 
 
 async def on_half_minutes(act: Callable[[], None], wall: Callable[[], float] = time.time) -> None:
-    """Calls `act` at each whole multiple of 30 s of the wall clock, for ever."""
+    """Calls `act` at each whole multiple of 30 s of the wall clock, once, for ever."""
+    last = wall() // RING_SECONDS
     while True:
-        await asyncio.sleep(RING_SECONDS - wall() % RING_SECONDS)
-        act()
+        await asyncio.sleep(max(SHORTEST_SECONDS, RING_SECONDS - wall() % RING_SECONDS))
+        # uvloop's timers fire up to a millisecond early: then the old half minute is not over, and the rest is slept, too.
+        if (current := wall() // RING_SECONDS) != last:
+            last = current
+            act()
 
 
 class LoopLag:

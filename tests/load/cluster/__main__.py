@@ -81,19 +81,23 @@ def _carried_out(
         say(f"experiment {number} of {len(chosen)}: {experiment.key}")
         with _ground(experiment) as ground:
             outcome = carry_out(experiment, ground, runs or experiment.runs, say)
-        for bar in outcome.bars:
-            say(line(bar))
-        for name, value in outcome.figures.items():
-            say(f"        {name}: {value}")
-        report.write(path, {**report.read(path), experiment.key: report.recorded(outcome)})
-        if path == PUBLISHED:
-            _write_page()
-        say(f"written to {path}")
+            _record(outcome, path, say)
         yield outcome
 
 
+def _record(outcome: Outcome, path: Path, say: Callable[[str], None]) -> None:
+    for bar in outcome.bars:
+        say(line(bar))
+    for name, value in outcome.figures.items():
+        say(f"        {name}: {value}")
+    report.write(path, {**report.read(path), outcome.experiment.key: report.recorded(outcome)})
+    if path == PUBLISHED:
+        _write_page()
+    say(f"written to {path}")
+
+
 def _write_page() -> None:
-    page.PAGE.write_text(page.with_table(page.PAGE.read_text(), report.read(PUBLISHED)))
+    page.PAGE.write_text(page.with_tables(page.PAGE.read_text(), report.read(PUBLISHED)))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import httpx
-from support.cluster import ClusterFolder, ControlPlane, hold
+from support.cluster import ClusterFolder, ControlPlane, down, hold
 from support.operating import Operator, Stack, grant, serve_the_kind
 from support.traffic import Answer, Traffic
 
@@ -30,6 +30,7 @@ __all__ = [
     "Ground",
     "Home",
     "Served",
+    "ended_with",
     "rollout_of",
     "stub_env",
 ]
@@ -135,11 +136,20 @@ class Ground:
         """The API server is there for the length of the block. Raises ClusterError."""
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             folder = ClusterFolder(Path(name) / "cluster")
-            with hold(folder) as keeper:
+            with ended_with(folder), hold(folder) as keeper:
                 plane = ControlPlane(folder, keeper.url)
                 serve_the_kind(plane)
                 with plane.api() as api:
                     yield cls(plane, api, Path(name))
+
+
+@contextmanager
+def ended_with(folder: ClusterFolder) -> Iterator[None]:
+    """Whoever holds a cluster need not see its end; a folder that is to be removed must."""
+    try:
+        yield
+    finally:
+        down(folder)
 
 
 def _client(stack: Stack, seed: int) -> Traffic:

@@ -69,7 +69,7 @@ def _follow(stack: Stack, enough: Callable[[float], bool], longest: float) -> fl
         time.sleep(0.25)
         status, now = stack.status, time.monotonic()
         rollout = status.get("rollout") or {}
-        if rollout.get("state") == "Progressing" and rollout.get("firstCanaryRequestAt"):
+        if rollout.get("state") == "Progressing" and rollout.get("appliedAt"):
             served += now - before
         before = now
         if status.get("history"):
@@ -129,7 +129,7 @@ BURSTS: Final = Experiment(
     run=_bursts,
     bars=_bars_of_bursts,
     figures=_figures,
-    at_once=5,
+    at_once=6,
 )
 SLOW_PODS: Final = Experiment(
     key="d",
@@ -143,5 +143,5 @@ SLOW_PODS: Final = Experiment(
     run=_slow_pods,
     bars=_bars_of_slow_pods,
     figures=_figures,
-    at_once=5,
+    at_once=10,
 )

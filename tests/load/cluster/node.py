@@ -16,7 +16,7 @@ from typing import Final
 import httpx
 import psutil
 from load.cluster.client import Client
-from load.cluster.ground import RATE, TRAFFIC_SECONDS, Home
+from load.cluster.ground import RATE, TRAFFIC_SECONDS, Home, ended_with
 from load.cluster.report import REPOSITORY
 from support.cluster import ClusterError, ClusterFolder, ControlPlane, hold
 from support.cluster.access import kubeconfig
@@ -71,9 +71,9 @@ class NodeGround:
     def open(cls) -> Iterator[NodeGround]:
         """The node is up, with the stub's image. Raises ClusterError."""
         archive = archive_of(STUB)
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=REPOSITORY) as name:
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
             folder = ClusterFolder(Path(name) / "cluster")
-            with hold(folder, node=True) as keeper:
+            with ended_with(folder), hold(folder, node=True) as keeper:
                 first = _first_of(keeper.pid)
                 _run(entered(first, ctr("images", "import", str(archive))))
                 yield cls(ControlPlane(folder, keeper.url), first)

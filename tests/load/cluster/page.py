@@ -1,6 +1,6 @@
-"""The table of docs/benchmark.md, made from the report. Knows Markdown; must not know experiments.
+"""The tables of docs/benchmark.md, made from the report. Knows Markdown; must not know experiments.
 
-What stands between the two marks of the page is this; a test fails when it is not what the report says.
+What stands between the page's marks is this; a test fails when it is not what the report says.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["BEGIN", "END", "PAGE", "table", "with_table"]
+from load.cluster.rivals import comparison
+
+__all__ = ["PAGE", "marks", "table", "with_tables"]
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "benchmark.md"
-BEGIN: Final = "<!-- made by make bench-cluster from docs/reports/bench-cluster.json: begin -->"
-END: Final = "<!-- end -->"
 UNITS: Final = {"s": " s", "MB": " MB", "cores": " cores"}
 
 
@@ -24,10 +24,21 @@ def table(experiments: Mapping[str, Any]) -> str:
     return "\n\n".join(_section(key, found) for key, found in sorted(experiments.items()))
 
 
-def with_table(page: str, experiments: Mapping[str, Any]) -> str:
-    """The page with what stands between the marks made anew."""
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(experiments)}\n\n{END}{rest.split(END, 1)[1]}"
+def marks(name: str) -> tuple[str, str]:
+    """What stands before and after a part that is made."""
+    return (
+        f"<!-- {name}: made by make bench-cluster from docs/reports/bench-cluster.json -->",
+        f"<!-- end of {name} -->",
+    )
+
+
+def with_tables(page: str, experiments: Mapping[str, Any]) -> str:
+    """The page with what stands between marks made anew."""
+    for name, text in (("bars", table(experiments)), ("rivals", comparison(experiments))):
+        begin, end = marks(name)
+        before, rest = page.split(begin)
+        page = f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end, 1)[1]}"
+    return page
 
 
 def _section(key: str, found: Mapping[str, Any]) -> str:

@@ -26,8 +26,8 @@ from support.operating import Operator, Stack
 __all__ = ["REST", "quantile"]
 
 COUNTS: Final = (200, 500)
-SETTLE_SECONDS: Final = 20.0
-WATCHED_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 10.0
+WATCHED_SECONDS: Final = 30.0
 LONGEST_SECONDS: Final = 420.0
 AT_ONCE: Final = 8
 _BUCKET: Final = re.compile(
@@ -102,7 +102,7 @@ def _wait_until_all_rest(home: Served, count: int) -> None:
 
 
 def _usage(operator: Operator) -> dict[str, float]:
-    """Over a minute: the most memory that was seen, and CPU seconds per second."""
+    """Over half a minute: the most memory that was seen, and CPU seconds per second."""
     before, most, began = operator.usage()[0], 0.0, time.monotonic()
     while time.monotonic() - began < WATCHED_SECONDS:
         time.sleep(1)
@@ -160,7 +160,7 @@ def _figures(runs: Sequence[Run]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for run in runs:
         if "problem" not in run:
-            found[f"{run['stacks']} stacks: CPU over a minute, cores"] = run["cores"]
+            found[f"{run['stacks']} stacks: CPU over half a minute, cores"] = run["cores"]
             found[f"{run['stacks']} stacks: writes at a restart"] = sum(run["writesAtRestart"].values())
     return found
 
@@ -170,7 +170,7 @@ REST: Final = Experiment(
     title="Stacks at rest",
     conditions=(
         "200 and 500 stacks of one pod, no traffic; a pod is an address that a single process answers for, as the machine would "
-        "not carry 500 pods; memory is the largest resident size in a minute, before and after a SIGKILL and a new start"
+        "not carry 500 pods; memory is the largest resident size in half a minute, before and after a SIGKILL and a new start"
     ),
     runs=len(COUNTS),
     place=_herd,

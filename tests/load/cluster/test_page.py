@@ -12,11 +12,12 @@ from load.bars import RULES, Bar
 from load.cluster import page, report
 from load.cluster.__main__ import EXPERIMENTS, PUBLISHED
 from load.cluster.experiment import Experiment, carry_out
+from load.cluster.rivals import comparison
 
 
 def test_the_page_when_read_then_its_table_is_what_the_report_says() -> None:
     text = page.PAGE.read_text()
-    assert page.with_table(text, report.read(PUBLISHED)) == text, "run: make bench-cluster ARGS=--page"
+    assert page.with_tables(text, report.read(PUBLISHED)) == text, "run: make bench-cluster ARGS=--page"
 
 
 def test_the_report_when_read_then_its_bars_are_what_its_raw_runs_give() -> None:
@@ -67,6 +68,31 @@ def test_an_experiment_when_it_is_measured_again_then_the_rows_of_the_others_sta
     report.write(path, {"b": one})
     report.write(path, {**report.read(path), "a": one})
     assert list(report.read(path)) == ["a", "b"]
-    assert page.with_table(f"x\n{page.BEGIN}\nold\n{page.END}\ny", {}) == (
-        f"x\n{page.BEGIN}\n\nNothing was measured yet.\n\n{page.END}\ny"
-    )
+
+
+def test_the_page_when_made_anew_then_only_what_is_between_the_marks_changes() -> None:
+    (begin, end), (first, last) = page.marks("bars"), page.marks("rivals")
+    text = f"x\n{begin}\nold\n{end}\ny\n{first}\n{last}\nz"
+    made = page.with_tables(text, {})
+    assert made.startswith(f"x\n{begin}\n\nNothing was measured yet.\n\n{end}\ny\n{first}\n\n|")
+    assert made.endswith(f"|\n\n{last}\nz")
+    assert "| **MemoryStack, a flag on 1 of 4 pods (node)** | - | - | - | - | - |" in made
+    assert page.with_tables(made, {}) == made
+
+
+def test_the_comparison_when_ours_was_measured_then_has_medians_extremes_and_counts() -> None:
+    fast = {"firstCanaryAnswer": 0.5, "verdict": 5.0, "lastBadAnswer": 5.2, "badAboveHealthy": 20.0}
+    slow = {**fast, "verdict": 7.04}
+    idle = {"stacks": 200, "megabytes": 99.0, "megabytesAfterRestart": 104.8576, "cores": 0.0012}
+    found = {
+        "a": {"runs": [fast, slow, {"problem": "no verdict"}]},
+        "c": {"runs": [{"outcome": "Promoted"}] * 29 + [{"outcome": "RolledBack"}]},
+        "d": {"runs": [{"outcome": "Open"}] * 10},
+        "f": {"runs": [{"lastAnswerUnderTheFlag": 29.0}, {"lastAnswerUnderTheFlag": 29.46}]},
+        "g": {"runs": [idle, {"stacks": 500}]},
+    }
+    text = comparison(found)
+    assert "(API server)** | 0.5 (0.5-0.5) | 6.0 (5.0-7.0) | 5.2 (5.2-5.2) | 20.0 (20.0-20.0) | 1 of 30 |" in text
+    assert "| 6 of 6 | 5 of 5 | 0 of 10 |" in text
+    assert "| 29.5 s after the kill, without its return |" in text
+    assert "| 100 MiB, 0.001 cores |" in text

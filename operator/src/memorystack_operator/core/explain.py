@@ -9,10 +9,11 @@ from datetime import datetime
 
 from memorystack_operator.api.spec import Spec
 from memorystack_operator.api.status import ArmCounts, ProvingResult, RolloutRecord, SwitchbackResult
+from memorystack_operator.core.afterwards import afterwards, headline_now, waiting_now
 from memorystack_operator.core.evidence import Value
 from memorystack_operator.core.late_reasons import LATE_HEADLINES, why_late
 from memorystack_operator.core.limits import budget_text
-from memorystack_operator.core.reasons import HEADLINES, Told, odds, why
+from memorystack_operator.core.reasons import DONE, HEADLINES, Sentences, Told, odds, why
 from memorystack_operator.core.records import counts_of, proving_of, trial_of
 from memorystack_operator.core.state import RolloutState, RolloutStatus, Status
 
@@ -61,14 +62,24 @@ def explain(name: str, spec: Spec, status: Status, stage: str = "") -> Explanati
     """The stage under way, else the one that ended last; with `stage` the last one of that flag."""
     rollout = status.rollout
     if rollout and stage in ("", rollout.stage):
-        return _explained(name, _under_way(spec, rollout), rollout.state_since, late=rollout.reverse is not None)
+        told, late = _under_way(spec, rollout), rollout.reverse is not None
+        return _explained(name, told, rollout.state_since, late=late, after=waiting_now(status))
     record = next((r for r in reversed(status.history) if stage in ("", r.stage)), None)
     if record:
-        return _explained(name, _ended(spec, record), record.ended_at, late=record.reverse)
+        after = afterwards(status)
+        made = _explained(name, _ended(spec, record), record.ended_at, late=record.reverse, after=after)
+        return made.model_copy(update={"headline": headline_now(status, record) or made.headline})
     what = f"about {stage} " if stage else ""
-    text = "the flags of the first start were taken as they were; a later change of one is tried first"
-    headline = f"Nothing was decided {what}yet."
-    return Explanation(stack=name, stage=stage, outcome="None", reason="None", headline=headline, sentences=(text,))
+    tense = "were" if status.stable else "are"
+    text = f"The flags of the first start {tense} taken as they {tense}; a later change of one is tried first."
+    return Explanation(
+        stack=name,
+        stage=stage,
+        outcome="None",
+        reason="None",
+        headline=f"Nothing was decided {what}yet.",
+        sentences=(text, *afterwards(status)),
+    )
 
 
 def _under_way(spec: Spec, rollout: RolloutStatus) -> Told:
@@ -106,8 +117,9 @@ def _ended(spec: Spec, record: RolloutRecord) -> Told:
     )
 
 
-def _explained(name: str, told: Told, at: datetime, *, late: bool) -> Explanation:
-    """`late`: the canary pods of this stage had the older value back (a reverse canary)."""
+def _explained(name: str, told: Told, at: datetime, *, late: bool, after: Sentences) -> Explanation:
+    """`late`: the canary pods of this stage had the older value back (a reverse canary). `after`: what is to be added."""
+    reasons = why_late(told) if late else why(told)
     headlines = LATE_HEADLINES if late else HEADLINES
     budgets = told.spec.rollout.wire_budgets().p95_ms
     return Explanation(
@@ -118,7 +130,7 @@ def _explained(name: str, told: Told, at: datetime, *, late: bool) -> Explanatio
         reason=told.reason,
         at=at,
         headline=headlines.get(told.reason if told.outcome == "UnderWay" else told.outcome, "is being tried."),
-        sentences=why_late(told) if late else why(told),
+        sentences=(*(s for s in reasons if not (after and s == DONE)), *after),
         reverse=late,
         judged=tuple(
             _judged(operation, counts, next((ms for o, ms in budgets.items() if o == operation), None))

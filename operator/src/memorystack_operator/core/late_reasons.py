@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from memorystack_operator.core.reasons import AWAY, Sentences, Told, share_text, to_one
+from memorystack_operator.core.reasons import AWAY, Sentences, Told, sentence, share_text, to_one
 
 __all__ = ["LATE_HEADLINES", "why_late"]
 
@@ -74,7 +74,7 @@ def _end(told: Told) -> Sentences:
         return ()
     if told.outcome == "RolledBack":
         return (AWAY,)
-    return (f"{told.message[:1].upper()}{told.message[1:]}.",)
+    return (f"{sentence(told.message, told.stage)}.",)
 
 
 def _asked(told: Told) -> str | None:

@@ -16,7 +16,7 @@ from memorystack_operator.api.status import ArmCounts, ProvingResult, Switchback
 from memorystack_operator.core.limits import budget_text
 from memorystack_operator.core.qualifying import ASSUMPTION
 
-__all__ = ["AWAY", "HEADLINES", "Sentences", "Told", "odds", "share_text", "to_one", "why"]
+__all__ = ["AWAY", "DONE", "HEADLINES", "Sentences", "Told", "odds", "sentence", "share_text", "to_one", "why"]
 
 MOST: Final = 1e6
 
@@ -58,6 +58,7 @@ AWAY: Final = (
     "it as it is."
 )
 """What follows for a flag that is quarantined."""
+DONE: Final = "Nothing is left to do."
 
 
 def _within(told: Told) -> Sentences:
@@ -88,6 +89,8 @@ def _proving(told: Told) -> Sentences:
 
 
 def _pairs(proving: ProvingResult) -> str:
+    if not proving.pairs:
+        return f"No pair of windows with it and without it is whole yet; {ASSUMPTION}."
     parts = [f"{to_one(p.log_e)} for {name} ({to_one(p.needed)} is needed)" for name, p in proving.operations.items()]
     return f"{proving.pairs} pairs of windows with it and without it speak with {' and '.join(parts)}; {ASSUMPTION}."
 
@@ -112,10 +115,12 @@ def _shared(told: Told) -> Sentences:
         f"While {told.stage} was on, {test.operation} became too slow, perhaps on all pods: either the flag overloads "
         "something that all pods share, or something else made everybody slow."
     )
+    pairs, tense = test.worse + test.better + test.tied, "was" if told.ended_at else "is"
+    if not pairs:
+        return suspicion, f"To find out, it {tense} put on and off by lot; no pair of short windows is whole yet."
     found = (
-        f"To find out, it {'was' if told.ended_at else 'is'} put on and off by lot: in {test.worse} of "
-        f"{test.worse + test.better + test.tied} pairs of short windows {test.operation} was worse with it on. The "
-        f"evidence against it is {to_one(test.log_e)}; {to_one(test.needed)} is needed to blame it."
+        f"To find out, it {tense} put on and off by lot: in {test.worse} of {pairs} pairs of short windows "
+        f"{test.operation} was worse with it on. The evidence against it is {to_one(test.log_e)}; {to_one(test.needed)} is needed to blame it."
     )
     return suspicion, found
 
@@ -133,7 +138,7 @@ def _by_hand(told: Told) -> Sentences:
 
 
 def _own_words(told: Told) -> Sentences:
-    return (f"{told.message[:1].upper()}{told.message[1:]}.",)
+    return (f"{sentence(told.message, told.stage)}.",)
 
 
 def _calibrating(told: Told) -> Sentences:
@@ -143,17 +148,20 @@ def _calibrating(told: Told) -> Sentences:
     )
 
 
+PROMISES: Final = {"better": "is better than what it replaces", "within": "keeps the budget"}
+
+
 def _trying(told: Told) -> Sentences:
     if not _served(told):
-        return _own_words(told)
+        return ("No request has met it yet.",)
     lines = []
     for operation, counts in _served(told):
         question = "better" if counts.over_budget_before else "within"
         have, against = (to_one(counts.log_e.get(q, 0.0)) for q in (question, "worse"))
         needed, limit = (to_one(counts.needed.get(q, 0.0)) for q in (question, "worse"))
         lines.append(
-            f"{_both(operation, counts, told)}. For it speak {have} of the {needed} that promote it, against it {against} "
-            f"of the {limit} that take it back."
+            f"{_both(operation, counts, told)}. The evidence that it {PROMISES[question]} is {have} so far, and {needed} "
+            f"promotes it; that it is worse, {against}, and {limit} takes it back."
         )
     return tuple(lines)
 
@@ -218,7 +226,7 @@ def _next(told: Told) -> Sentences:
     if told.outcome in ("RolledBack", "Aborted", "Inconclusive"):
         return (AWAY,)
     if told.outcome == "Promoted":
-        return ("Nothing is left to do.",)
+        return (DONE,)
     return ()
 
 
@@ -246,6 +254,13 @@ def _proof(counts: ArmCounts, question: str) -> str:
     if have is None or needed is None:
         return "."
     return f". The evidence is {to_one(have)}; {to_one(needed)} was needed."
+
+
+def sentence(text: str, name: str = "") -> str:
+    """With a capital, unless it begins with a name: of a flag (`name` or in camel case), or of a pod."""
+    first = text.partition(" ")[0].rstrip(":;,.")
+    plain = first.isalpha() and first.islower() and first != name
+    return f"{text[:1].upper()}{text[1:]}" if plain else text
 
 
 def share_text(bad: int, requests: int) -> str:

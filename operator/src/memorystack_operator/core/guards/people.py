@@ -37,7 +37,7 @@ def paused_by_a_person(situation: Situation) -> Outcome | None:
         "spec.rollout.paused is true" if situation.spec.rollout.paused else "paused by hand; memorystack resume goes on"
     )
     kept = (
-        f"{len(situation.canary)} pods keep the flags of this step"
+        f"{len(situation.canary)} {'pod keeps' if len(situation.canary) == 1 else 'pods keep'} the flags of this step"
         if situation.rollout.flags_on
         else "the flags are off"
     )
