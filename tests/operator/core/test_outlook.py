@@ -183,7 +183,7 @@ def test_a_quick_step_says_nothing_of_proving():
 
 def test_a_short_history_is_remarked():
     _, said = planned({"features": FLAG}, traffic(0.001, source="Short"))
-    assert any("design effect is short (ten blocks)" in text for text in said)
+    assert any("measured on a short history, so the real times may be shorter (ten blocks)" in text for text in said)
 
 
 def test_one_replica_is_compared_with_a_surge_pod_that_takes_half():

@@ -93,9 +93,8 @@ def _one_replica(plan: Plan) -> Iterable[str]:
 def _no_traffic(plan: Plan) -> Iterable[str]:
     if not plan.outlook.traffic:
         yield (
-            "no traffic is known (half a minute of it, or a whole one, must have been seen), so no time can be given: a "
-            "promotion takes about 75 good canary requests of each "
-            "operation, 150 with 1 % bad, 330 with 2 %, times the design effect"
+            "no traffic is known yet (about a minute of it must have been seen), so no time can be given: a promotion takes "
+            "about 75 good canary requests of each operation, 150 with 1 % bad, 330 with 2 %, times the design effect"
         )
     elif plan.outlook.unjudged:
         yield f"{', '.join(plan.outlook.unjudged)}: no request seen lately, so the budget holds nothing back and proves nothing"
@@ -159,10 +158,18 @@ def _no_pairs(stage: str, traffic: Sequence[Traffic]) -> str:
     )
 
 
+BURSTS: Final = {
+    "Short": "how bursty it is was measured on a short history, so the real times may be shorter",
+    "Carried": "how bursty it is was measured before the last promotion",
+    "Assumed": "how bursty it is could not be measured, so a cautious guess is used",
+}
+"""By the source of a design effect; a measured one needs no remark."""
+
+
 def _young(plan: Plan) -> Iterable[str]:
     for traffic in plan.outlook.traffic:
         if traffic.effect.source != "Measured":
-            yield f"{traffic.operation}: the design effect is {traffic.effect.source.lower()} ({traffic.effect.message})"
+            yield f"{traffic.operation}: {BURSTS[traffic.effect.source]} ({traffic.effect.message})"
 
 
 REMARKS: Final[tuple[Callable[[Plan], Iterable[str]], ...]] = (
