@@ -5,11 +5,11 @@ from __future__ import annotations
 from support.world import FLAG, World, remembered, rollout, stack
 
 
-def burst_over_time(world: World) -> None:
+def burst_over_time(world: World, phi: float = 400.0) -> None:
     """From now on the canary's own counts say nearly nothing."""
     current = world.status.rollout
     evidence = {
-        name: e.model_copy(update={"effect": e.effect.model_copy(update={"phi_abs": 400.0})})
+        name: e.model_copy(update={"effect": e.effect.model_copy(update={"phi_abs": phi})})
         for name, e in current.evidence.items()
     }
     world.status = world.status.model_copy(update={"rollout": current.model_copy(update={"evidence": evidence})})

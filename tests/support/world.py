@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+
+from support.pods import FakePod
 
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core import Decision, Event, Observations, PodSeen, Status, decide
 from memorystack_operator.core.observe import RELEASE_IMAGE
 from memorystack_runtime.contract import (
-    LADDER_MS,
-    Counters,
     EvidenceReport,
     Features,
-    FlagLease,
     RevisionCounters,
     Snapshot,
 )
@@ -48,41 +47,6 @@ FLAG = {"parallelIngest": {"concurrency": 4}}
 POOL = {"httpPool": {"enabled": True, "connections": 1}}
 
 
-@dataclass
-class FakePod:
-    name: str
-    uid: str
-    started_at: float
-    flags: str
-    ready: bool = True
-    readable: bool = True
-    obedient: bool = True
-    restarts: int = 0
-    surge: bool = False
-    lease: FlagLease | None = None
-    counts: dict[tuple[str, str], dict[str, list[int]]] = field(default_factory=dict)
-    ring: list[tuple[float, tuple[RevisionCounters, ...]]] = field(default_factory=list)
-    long_ring: list[tuple[float, tuple[RevisionCounters, ...]]] = field(default_factory=list)
-
-    def serve(self, budgets: str, operation: str, requests: int, bad: int, failed: int) -> None:
-        entry = self.counts.setdefault((self.flags, budgets), {}).setdefault(operation, [0, 0, 0])
-        for i, value in enumerate((requests, bad, failed)):
-            entry[i] += value
-
-    def counters(self) -> tuple[RevisionCounters, ...]:
-        def one(requests: int, bad: int, failed: int) -> Counters:
-            # A fixed latency profile below the budget: 6 % over 100 ms, and the bad ones over every edge up to 1 s.
-            over = tuple(
-                requests if ms < 50 else max(bad, round(requests * 0.06)) if ms < 250 else bad for ms in LADDER_MS
-            )
-            return Counters(requests=requests, bad=bad, failed=failed, over=over)
-
-        return tuple(
-            RevisionCounters(flags=f, budgets=b, operations={o: one(*v) for o, v in ops.items()})
-            for (f, b), ops in self.counts.items()
-        )
-
-
 class World:
     """`bad` maps (operation, arm) to the probability of a bad request; the rest of the knobs are attributes."""
 
@@ -108,6 +72,8 @@ class World:
         """Flags revision -> least probability of a bad request on a pod that serves it: a late regression."""
         self.flooding: dict[str, float] = {}
         """Flags revision -> the same on every pod, times the share of the pods that serve it."""
+        self.served: Counter[tuple[str, str]] = Counter()
+        """(Flags revision, operation) -> requests, whatever became of the pods that served them."""
         self.events: list[Event] = []
         self.decision: Decision | None = None
         self.decided = resource
@@ -195,6 +161,7 @@ class World:
                 failed = self._draw(n, f)
                 bad = self._draw(n - failed, p) + failed
                 pod.serve(budgets.revision, operation, n, bad, failed)
+                self.served[pod.flags, operation] += n
 
     def _draw(self, trials: int, p: float) -> int:
         return sum(self.chance.random() < p for _ in range(trials))
