@@ -435,6 +435,44 @@ def test_crashing_canary_pods_are_rolled_back_for_that_reason():
     assert world.status.history[-1].reason == "PodsCrashing"
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["counted at once", "counted when it is started again"])
+def test_a_flag_that_crashes_one_pod_after_the_other_is_rolled_back_for_that_reason(at_once: bool):
+    """R8: a pod that is down is replaced in the arm, and the next one crashes as well"""
+    world = settled_world()
+    world.edit(features=FLAG, rollout=rollout(steps=[{"weight": 34, "minDuration": "200s"}]))
+    world.run(60, until=flagged)
+    crashed = []
+    for _ in range(2):
+        (pod,) = [p for p in world.pods if p.lease]
+        crashed.append(pod.name)
+        pod.ready = False
+        pod.restarts += at_once
+        world.run(3)
+        world.restart_pod(pod)
+        pod.restarts -= at_once
+        pod.ready = True
+        world.run(3)
+    assert len(set(crashed)) == 2
+    assert world.status.history[-1].reason == "PodsCrashing"
+    assert world.flagged == []
+
+
+def test_a_pod_that_was_not_ready_for_a_while_has_not_crashed():
+    world = settled_world()
+    world.edit(features=FLAG, rollout=rollout(steps=[{"weight": 34, "minDuration": "200s"}]))
+    world.run(60, until=flagged)
+    for _ in range(4):
+        (pod,) = [p for p in world.pods if p.lease]
+        pod.ready = False
+        world.run(3)
+        pod.ready = True
+        world.run(3)
+    world.restart_pod(next(p for p in world.pods if not p.lease))
+    world.run(3)
+    assert world.status.history == ()
+    assert (world.status.rollout.crashes, world.status.rollout.left) == (0, {})
+
+
 def test_one_operation_over_budget_decides_and_the_other_is_not_called_passed():
     """R9"""
     world = settled_world()

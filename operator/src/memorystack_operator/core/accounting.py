@@ -5,6 +5,7 @@ Knows: the stage under way. Must not know: what the evidence leads to.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -60,14 +61,35 @@ def _with(situation: Situation, rollout: RolloutStatus) -> Situation:
 
 def _refill(situation: Situation) -> RolloutStatus:
     """Lost canary pods are replaced at once; pods are kept wherever they can be."""
-    rollout = situation.rollout
+    rollout = _crashed_meanwhile(situation, situation.rollout)
     pods = choose(situation.candidates, situation.wanted_canaries, rollout.pods, rollout.id)
     if pods == rollout.pods:
         return rollout
     added = set(pods) - set(rollout.pods)
     new = restarts_of(p for p in situation.seen.pods if p.name in added)
     kept = {name: count for name, count in rollout.restarts.items() if name in pods}
-    return rollout.model_copy(update={"pods": pods, "restarts": kept | new, "applied_at": None})
+    update = {"pods": pods, "restarts": kept | new, "applied_at": None, **_lost(situation, rollout, pods)}
+    return rollout.model_copy(update=update)
+
+
+def _lost(situation: Situation, rollout: RolloutStatus, pods: Sequence[str]) -> dict[str, object]:
+    """A flag that crashes its pods must not go from one to the next, each crash counted as the first."""
+    if not rollout.flags_on:
+        return {}
+    gone = [p for p in situation.seen.pods if p.name in rollout.pods and p.name not in pods]
+    crashes = sum(max(0, p.restarts - rollout.restarts.get(p.name, 0)) for p in gone)
+    left = {p.name: p.restarts for p in gone if not p.ready}
+    return {"crashes": rollout.crashes + crashes, "left": rollout.left | left}
+
+
+def _crashed_meanwhile(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
+    """A process is down before it is started again: so the restart is counted when its pod has left the arm."""
+    if not rollout.left:
+        return rollout
+    here = {p.name: p for p in situation.seen.pods}
+    crashed = sum(name in here and here[name].restarts > count for name, count in rollout.left.items())
+    waits = {n: c for n, c in rollout.left.items() if n in here and not here[n].ready and here[n].restarts == c}
+    return rollout.model_copy(update={"crashes": rollout.crashes + crashed, "left": waits})
 
 
 def _applied(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:

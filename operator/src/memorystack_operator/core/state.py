@@ -126,6 +126,10 @@ class RolloutStatus(Model):
     """Names of the canary pods."""
     restarts: dict[str, int] = {}
     """Restarts of each canary pod at the flip; left out: none."""
+    crashes: int = 0
+    """Restarts under the flag of pods that are no canaries any more."""
+    left: dict[str, int] = {}
+    """Restarts of pods that left the canary arm because they were not ready; one more, and it was a crash."""
     changed_at: datetime
     """When the change was first seen in the spec."""
     started_at: datetime

@@ -50,7 +50,8 @@ def pods_crashing(situation: Situation) -> Outcome | None:
     rollout = situation.rollout
     if not rollout.flags_on:
         return None
-    crashes = sum(max(0, p.restarts - rollout.restarts.get(p.name, 0)) for p in situation.canary)
+    here = sum(max(0, p.restarts - rollout.restarts.get(p.name, 0)) for p in situation.canary)
+    crashes = rollout.crashes + here
     if crashes < CRASHES:
         return None
     return Outcome(Move.REVERT, "PodsCrashing", f"the canary pods restarted {crashes} times since they got the flag")
