@@ -100,7 +100,7 @@ FAULTS = {
 def test_a_rollout_when_every_third_write_fails_then_ends_as_without_and_tells_each_change_once(
     stack: Stack, proxy: FaultProxy, operator: Operator, how: str
 ) -> None:
-    fault = Fault(EveryThird(), times=10_000, **FAULTS[how])  # type: ignore[arg-type]  # its own fields
+    fault = Fault(EveryThird(), times=10_000, **FAULTS[how])
     stack.apply()
     stack.wait_idle()
     before, written = stack.uids(), stack.deployment["metadata"]["generation"]

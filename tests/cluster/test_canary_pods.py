@@ -1,0 +1,105 @@
+"""Canary pods are lost, evicted or scaled away, and the operator is replaced by another release: the share is never silently zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.cluster import ControlPlane
+from support.operating import Operator, Stack, grant
+
+EVEN = {"cache": {"maxSize": 200}}
+LONG = {"steps": [{"weight": 34, "minDuration": "10m"}]}
+
+
+def rollout(stack: Stack) -> dict[str, Any]:
+    found: dict[str, Any] = stack.status.get("rollout") or {}
+    return found
+
+
+def counted(stack: Stack) -> int:
+    """Requests of the canary on record."""
+    evidence = rollout(stack).get("evidence") or {}
+    return int(evidence.get("recall", {}).get("canaryRequests", 0))
+
+
+@pytest.fixture
+def canary(stack: Stack) -> Iterator[Stack]:
+    """In a long step, under traffic."""
+    stack.spec["rollout"] = {**stack.spec["rollout"], **LONG}
+    stack.apply()
+    stack.wait_idle()
+    with stack.traffic(rate=60, seconds=180):
+        stack.apply(features=EVEN)
+        stack.wait(lambda: counted(stack) > 20, "nothing is counted")
+        yield stack
+
+
+def deleted(api: httpx.Client, path: str, name: str) -> None:
+    del name
+    api.delete(path).raise_for_status()
+
+
+def evicted(api: httpx.Client, path: str, name: str) -> None:
+    """As a drain of its node does it."""
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    api.post(f"{path}/eviction", json=body).raise_for_status()
+
+
+def killed_at_once(api: httpx.Client, path: str, name: str) -> None:
+    """As with a node that died."""
+    del name
+    api.delete(path, params={"gracePeriodSeconds": "0"}).raise_for_status()
+
+
+@pytest.mark.parametrize("leaves", [deleted, evicted, killed_at_once], ids=lambda f: f.__name__)
+def test_a_canary_pod_when_it_leaves_then_another_takes_its_place_and_the_same_step_goes_on(
+    canary: Stack, api: httpx.Client, leaves: Callable[[httpx.Client, str, str], None]
+) -> None:
+    (name,) = canary.leased()
+    before, seen = rollout(canary), counted(canary)
+    leaves(api, f"/api/v1/namespaces/{canary.namespace}/pods/{name}", name)
+    canary.wait(lambda: rollout(canary).get("pods", [name]) not in ([name], []), "nobody takes its place")
+    canary.wait(lambda: canary.leased() == rollout(canary)["pods"], "the flags are not lent")
+    canary.wait(lambda: counted(canary) > seen, "evidence does not go on")
+    after = rollout(canary)
+    assert (after["id"], after["step"], after["state"]) == (before["id"], before["step"], "Progressing")
+    canary.wait(lambda: len(canary.pods()) == 3, "the pod is not replaced")
+    assert canary.events() == ["RolloutStarted", "StageStarted"]
+
+
+@pytest.fixture
+def former(served: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Operator]:
+    """Of one release."""
+    with Operator(
+        grant(served, namespace, "operator"), namespace, tmp_path, "--runtime-image", "memorystack-stub:1"
+    ) as one:
+        yield one
+
+
+def test_an_operator_when_replaced_by_another_release_then_nothing_is_rolled_out_and_no_pod_restarts(
+    served: ControlPlane, api: httpx.Client, namespace: str, tmp_path: Path, former: Operator
+) -> None:
+    """R19: its runtime's image is another one, too."""
+    stack = Stack(served, api, namespace, "mem")
+    del stack.spec["image"]
+    stack.apply(features=EVEN)
+    stack.wait_idle()
+    before = stack.uids(), stack.deployment["metadata"]["generation"], stack.status["stable"]
+    assert former.end() == 0
+    account = served.folder.kubeconfigs / f"{namespace}.operator"
+    with Operator(account, namespace, tmp_path, "--runtime-image", "memorystack-stub:2") as later:
+        later.until(lambda: later.leads, "it does not lead")
+        rounds = 'controller_runtime_reconcile_total{controller="memorystack",result="requeue_after"}'
+        later.until(lambda: later.metric(rounds) > 0, "it does not look")
+        stack.wait_idle()
+        assert (stack.uids(), stack.deployment["metadata"]["generation"], stack.status["stable"]) == before
+        assert stack.events() == []
+        # A template of the user's own takes the new release's image with it.
+        stack.apply(template={**stack.spec["template"], "annotations": {"team": "owls"}})
+        stack.wait(lambda: not before[0] & stack.uids(), "the pods are not replaced")
+    images = {c["image"] for p in stack.pods() for c in p["spec"]["containers"]}
+    assert images == {"memorystack-stub:2"}
