@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,17 +14,6 @@ EVEN = {"cache": {"maxSize": 200}}
 LONG = {"steps": [{"weight": 34, "minDuration": "10m"}]}
 
 
-def rollout(stack: Stack) -> dict[str, Any]:
-    found: dict[str, Any] = stack.status.get("rollout") or {}
-    return found
-
-
-def counted(stack: Stack) -> int:
-    """Requests of the canary on record."""
-    evidence = rollout(stack).get("evidence") or {}
-    return int(evidence.get("recall", {}).get("canaryRequests", 0))
-
-
 @pytest.fixture
 def canary(stack: Stack) -> Iterator[Stack]:
     """In a long step, under traffic."""
@@ -34,7 +22,7 @@ def canary(stack: Stack) -> Iterator[Stack]:
     stack.wait_idle()
     with stack.traffic(rate=60, seconds=180):
         stack.apply(features=EVEN)
-        stack.wait(lambda: counted(stack) > 20, "nothing is counted")
+        stack.wait(lambda: stack.counted > 20, "nothing is counted")
         yield stack
 
 
@@ -60,12 +48,12 @@ def test_a_canary_pod_when_it_leaves_then_another_takes_its_place_and_the_same_s
     canary: Stack, api: httpx.Client, leaves: Callable[[httpx.Client, str, str], None]
 ) -> None:
     (name,) = canary.leased()
-    before, seen = rollout(canary), counted(canary)
+    before, seen = canary.rollout, canary.counted
     leaves(api, f"/api/v1/namespaces/{canary.namespace}/pods/{name}", name)
-    canary.wait(lambda: rollout(canary).get("pods", [name]) not in ([name], []), "nobody takes its place")
-    canary.wait(lambda: canary.leased() == rollout(canary)["pods"], "the flags are not lent")
-    canary.wait(lambda: counted(canary) > seen, "evidence does not go on")
-    after = rollout(canary)
+    canary.wait(lambda: canary.rollout.get("pods", [name]) not in ([name], []), "nobody takes its place")
+    canary.wait(lambda: canary.leased() == canary.rollout["pods"], "the flags are not lent")
+    canary.wait(lambda: canary.counted > seen, "evidence does not go on")
+    after = canary.rollout
     assert (after["id"], after["step"], after["state"]) == (before["id"], before["step"], "Progressing")
     canary.wait(lambda: len(canary.pods()) == 3, "the pod is not replaced")
     assert canary.events() == ["RolloutStarted", "StageStarted"]

@@ -34,14 +34,8 @@ def canary(served: ControlPlane, api: httpx.Client, home: str, operator: Operato
     one.wait_idle()
     with one.traffic(rate=60, seconds=400):
         one.apply(features=EVEN)
-        one.wait(lambda: counted(one) > 50, "nothing is on record")
+        one.wait(lambda: one.counted > 50, "nothing is on record")
         yield one
-
-
-def counted(stack: Stack) -> int:
-    """Requests of the canary on record."""
-    evidence = (stack.status.get("rollout") or {}).get("evidence") or {}
-    return int(evidence.get("recall", {}).get("canaryRequests", 0))
 
 
 @pytest.fixture
@@ -70,7 +64,7 @@ def test_status_when_a_canary_serves_then_both_arms_are_shown_with_their_p95(can
 
 
 def p95_on_record(stack: Stack) -> bool:
-    found = ((stack.status.get("rollout") or {}).get("p95Ms") or {}).get("recall") or {}
+    found = (stack.rollout.get("p95Ms") or {}).get("recall") or {}
     return found.get("canary") is not None and found.get("stable") is not None
 
 

@@ -15,17 +15,6 @@ EVEN = {"cache": {"maxSize": 200}}
 LONG = {"steps": [{"weight": 34, "minDuration": "10m"}]}
 
 
-def rollout(stack: Stack) -> dict[str, Any]:
-    found: dict[str, Any] = stack.status.get("rollout") or {}
-    return found
-
-
-def counted(stack: Stack) -> int:
-    """Requests of the canary on record."""
-    evidence = rollout(stack).get("evidence") or {}
-    return int(evidence.get("recall", {}).get("canaryRequests", 0))
-
-
 def addresses(stack: Stack) -> dict[str, str]:
     """Pod -> its address."""
     return {p["metadata"]["name"]: p["status"]["podIP"] for p in stack.pods() if p["status"].get("podIP")}
@@ -50,7 +39,7 @@ def crash(stack: Stack, name: str) -> None:
 
 def serving(stack: Stack) -> list[str]:
     """Pods that say that they serve under the flags."""
-    revision, found = rollout(stack).get("revision", ""), []
+    revision, found = stack.rollout.get("revision", ""), []
     for name, address in addresses(stack).items():
         try:
             answer = httpx.get(f"http://{address}:9090/internal/evidence", trust_env=False, timeout=2)
@@ -91,7 +80,7 @@ def test_a_canary_when_its_pods_break_then_is_taken_back_for_its_own_reason(
     stack.wait_idle()
     with stack.traffic(rate=120):
         stack.apply(features=EVEN)
-        stack.wait(lambda: counted(stack) > 20, "nothing is counted")
+        stack.wait(lambda: stack.counted > 20, "nothing is counted")
         (pod,) = stack.leased()
         breaks(stack, pod)
         stack.wait_for("Rejected")
@@ -128,22 +117,22 @@ def test_evidence_when_it_cannot_be_read_then_the_canary_is_held_and_goes_on_onc
     stack.wait_idle()
     with stack.traffic(rate=60):
         stack.apply(features=EVEN, rollout={**stack.spec["rollout"], **LONG})
-        stack.wait(lambda: counted(stack) > 20, "nothing is counted")
-        before = rollout(stack)
+        stack.wait(lambda: stack.counted > 20, "nothing is counted")
+        before = stack.rollout
         for address in addresses(stack).values():
             control(address, evidence=kind)
         stack.wait(lambda: stack.condition("MetricsAvailable").get("status") == "False", "blindness is not told")
         assert "cannot be read" in stack.condition("MetricsAvailable")["message"]
         assert stack.condition("RolloutHealthy")["status"] != "False", "blindness is no verdict"
         stack.wait_for("Waiting")
-        blind = rollout(stack)
+        blind = stack.rollout
         assert (blind["id"], blind["step"], blind["flippedAt"]) == (before["id"], 0, before["flippedAt"])
         assert stack.leased() == before["pods"]
         for address in addresses(stack).values():
             control(address, evidence="Answers")
         stack.wait_for("Progressing")
-        seen = counted(stack)
-        stack.wait(lambda: counted(stack) > seen, "evidence does not go on")
+        seen = stack.counted
+        stack.wait(lambda: stack.counted > seen, "evidence does not go on")
     assert stack.condition("MetricsAvailable")["status"] == "True"
     assert not stack.status.get("history")
     assert stack.events() == ["RolloutStarted", "StageStarted"]
@@ -156,12 +145,12 @@ def test_all_pods_when_slow_then_the_flag_is_withdrawn_at_once_and_not_rejected(
     stack.wait_idle()
     with stack.traffic():
         stack.apply(features=EVEN)
-        stack.wait(lambda: counted(stack) > 20, "nothing is counted")
+        stack.wait(lambda: stack.counted > 20, "nothing is counted")
         for address in addresses(stack).values():
             control(address, rules=[{"p95Ms": 900}])
         stack.wait_for("Withdrawn")
         stack.wait(lambda: not stack.leased(), "the flag stays")
-    assert rollout(stack)["withdrawnReason"] == "EnvironmentOverBudget"
+    assert stack.rollout["withdrawnReason"] == "EnvironmentOverBudget"
     assert not stack.status.get("rejected")
     assert stack.events() == ["RolloutStarted", "StageStarted", "FlagsWithdrawn"]
     assert stack.condition("RolloutHealthy")["status"] != "False"
@@ -190,7 +179,7 @@ def test_an_edit_of_the_steps_when_a_stage_is_under_way_then_counts_from_the_nex
     stack.wait_idle()
     with stack.traffic():
         stack.apply(features={**EVEN, **GOOD})
-        stack.wait(lambda: counted(stack) > 20, "nothing is counted")
+        stack.wait(lambda: stack.counted > 20, "nothing is counted")
         edited = [{"weight": 67, "minDuration": "10m"}]
         refused = stack.plane.kubectl(
             *("-n", stack.namespace, "patch", "mstack", stack.name, "--type=merge", "-p"),
@@ -201,7 +190,7 @@ def test_an_edit_of_the_steps_when_a_stage_is_under_way_then_counts_from_the_nex
         assert "spec.rollout.steps[0].weight" in refused.stderr
         stack.apply(rollout={**slow, "steps": edited})
         stack.wait(lambda: stack.status["observedGeneration"] == stack.get()["metadata"]["generation"], "unseen")
-        assert [s["weight"] for s in rollout(stack)["plan"]] == [34]
+        assert [s["weight"] for s in stack.rollout["plan"]] == [34]
         assert len(stack.leased()) == 1
         stack.kubectl("annotate", "mstack", stack.name, "memorystack.dev/action=promote@r13")
         stack.wait_idle()

@@ -1,31 +1,24 @@
 """Faults of the API server, between it and the operator: what was begun is ended as without them, once, and by nobody's hand.
 
-The proxy stands where a load balancer would; the outage is a real one, of a control plane of its own. Its length may be set, as the
-rule is the same for two minutes: MEMORYSTACK_TEST_OUTAGE_SECONDS=120.
+A proxy stands where a load balancer would.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from support.cluster import ControlPlane
 from support.fault_proxy import Fault, FaultProxy
-from support.operating import BAD, GOOD, Operator, Stack, grant, notes, serve_the_kind
+from support.operating import BAD, GOOD, Operator, Stack, grant, notes
 
 SWIFT = ("--lease-seconds", "6", "--renew-seconds", "4", "--retry-seconds", "0.5", "--relist-seconds", "3")
 EVEN = {"cache": {"maxSize": 200}}
 LONG = {"steps": [{"weight": 34, "minDuration": "10m"}]}
-LEASE_SECONDS = 30
-"""Of the flags."""
-OUTAGE_SECONDS = float(os.environ.get("MEMORYSTACK_TEST_OUTAGE_SECONDS", "36"))
 WHOLE = ["RolloutStarted", "StageStarted", "StagePromoted", "RolloutCompleted"]
 
 
@@ -61,17 +54,6 @@ def sound(request: pytest.FixtureRequest) -> Iterator[None]:
         found: FaultProxy = request.getfixturevalue("proxy")
         found.faults.clear()
         found.forgotten, found.mute = "", False
-
-
-def rollout(stack: Stack) -> dict[str, Any]:
-    found: dict[str, Any] = stack.status.get("rollout") or {}
-    return found
-
-
-def counted(stack: Stack) -> int:
-    """Requests of the canary on record."""
-    evidence = rollout(stack).get("evidence") or {}
-    return int(evidence.get("recall", {}).get("canaryRequests", 0))
 
 
 class EveryThird:
@@ -205,15 +187,15 @@ def test_a_canary_when_the_operators_token_is_replaced_then_goes_on_without_a_br
     stack.wait_idle()
     with stack.traffic(rate=60):
         stack.apply(features=EVEN)
-        stack.wait(lambda: counted(stack) > 10, "nothing is counted")
-        before, lent = rollout(stack), stack.leased()
+        stack.wait(lambda: stack.counted > 10, "nothing is counted")
+        before, lent = stack.rollout, stack.leased()
         old = token.read_text()
         served.service_account(stack.namespace, "operator", make=False)
         token.write_text(new_token(served, stack.namespace))
         proxy.revoked.add(f"Bearer {old}")
         proxy.close_watches()  # an open stream outlives its token
-        seen = counted(stack)
-        stack.wait(lambda: counted(stack) > seen, "evidence does not go on", 40)
+        seen = stack.counted
+        stack.wait(lambda: stack.counted > seen, "evidence does not go on", 40)
         stack.apply(features={})
         stack.wait(lambda: not stack.leased(), "what git says is not seen")
     assert operator.leads
@@ -230,55 +212,3 @@ def new_token(plane: ControlPlane, namespace: str) -> str:
         answer = api.post(path, json={"spec": {"expirationSeconds": 3600}})
     found: str = answer.json()["status"]["token"]
     return found
-
-
-@pytest.fixture
-def plane(own_control_plane: ControlPlane) -> ControlPlane:
-    """One that may go down."""
-    serve_the_kind(own_control_plane)
-    return own_control_plane
-
-
-def flags_of(stack: Stack, addresses: dict[str, str]) -> dict[str, str]:
-    """What each pod says that it serves; asked without the API server."""
-    found = {}
-    for name, address in addresses.items():
-        answer = httpx.get(f"http://{address}:9090/internal/evidence", trust_env=False, timeout=5)
-        found[name] = answer.json()["flags"]
-    return found
-
-
-def test_the_api_server_when_away_for_longer_than_a_lease_then_flags_end_by_themselves_and_all_goes_on_with_it(
-    plane: ControlPlane, tmp_path: Path
-) -> None:
-    with plane.namespace() as namespace, plane.api() as api:
-        stack = Stack(plane, api, namespace, "mem")
-        stack.spec["rollout"] = {**stack.spec["rollout"], **LONG}
-        with Operator(grant(plane, namespace, "operator"), namespace, tmp_path, *SWIFT[:6]) as operator:
-            stack.apply()
-            stack.wait_idle()
-            with stack.traffic(rate=40, seconds=OUTAGE_SECONDS + 240) as traffic:
-                stack.apply(features=EVEN)
-                stack.wait(lambda: counted(stack) > 20, "nothing is counted")
-                before, uids, seen = rollout(stack), stack.uids(), counted(stack)
-                addresses = {p["metadata"]["name"]: p["status"]["podIP"] for p in stack.pods()}
-                stable = stack.status["stable"]["revision"]
-                assert set(flags_of(stack, addresses).values()) == {stable, before["revision"]}
-                with plane.outage():
-                    began = time.monotonic()
-                    operator.until(
-                        lambda: set(flags_of(stack, addresses).values()) == {stable},
-                        "the flags do not end by themselves",
-                        LEASE_SECONDS + 15,
-                    )
-                    time.sleep(max(0.0, OUTAGE_SECONDS - (time.monotonic() - began)))
-                    assert operator.asked("/healthz") == 200, "a restart would not bring the API server back"
-                stack.wait(lambda: before["revision"] in flags_of(stack, addresses).values(), "no flags again", 60)
-                stack.wait(lambda: counted(stack) > seen, "evidence does not go on")
-            after = rollout(stack)
-            for field in ("id", "step", "state", "flippedAt", "pods"):
-                assert after[field] == before[field], field
-            assert stack.uids() == uids
-            assert stack.events() == ["RolloutStarted", "StageStarted"]
-            assert all(a.status == 200 for a in traffic.answers)
-            assert operator.asked("/readyz") == 200

@@ -45,11 +45,6 @@ def begin(stack: Stack, steps: list[dict[str, Any]], **fields: Any) -> None:
     stack.apply(features=EVEN, rollout={**stack.spec["rollout"], "steps": steps, **fields})
 
 
-def rollout(stack: Stack) -> dict[str, Any]:
-    found: dict[str, Any] = stack.status.get("rollout") or {}
-    return found
-
-
 class Phases:
     """Each version of the stack from now on, as a watch tells them: none is missed."""
 
@@ -118,13 +113,13 @@ def test_a_pause_when_it_lasts_past_the_timeout_then_waits_on_and_goes_to_the_ne
     """R3."""
     begin(four, HALF, analysis={"interval": "1s", "timeout": "1m"})
     four.wait_for("Paused")
-    before = rollout(four)
+    before = four.rollout
     # The clock of the timeout is turned on, instead of waiting for a minute.
     four.kubectl("patch", "mstack", four.name, "--subresource=status", "--type=merge", "-p", late(before))
-    four.wait(lambda: rollout(four)["stageSeconds"] >= 3600, "the clock was not taken over")
+    four.wait(lambda: four.rollout["stageSeconds"] >= 3600, "the clock was not taken over")
     threading.Event().wait(3)
     assert (four.phase, len(four.leased()), four.status.get("history") or []) == ("Paused", 2, [])
-    assert rollout(four)["id"] == before["id"]
+    assert four.rollout["id"] == before["id"]
     assert asked(person, four, "promote")["reason"] == "PromotedByHand"
     four.wait_idle()
     assert four.last["reason"] == "PromotedByHand"
@@ -141,14 +136,14 @@ def test_a_person_when_promoting_then_the_analysis_ends_and_all_is_at_the_target
 ) -> None:
     """R4."""
     begin(four, LONG)
-    four.wait(lambda: rollout(four).get("firstCanaryRequestAt"), "nothing is served")
+    four.wait(lambda: four.rollout.get("firstCanaryRequestAt"), "nothing is served")
     if after_abort:
         asked(person, four, "abort")
         four.wait_for("Rejected")
     assert asked(person, four, "promote")["reason"] == "PromotedByHand"
     four.wait_idle()
     assert four.status["stable"]["features"]["cache"]["maxSize"] == 200
-    assert not rollout(four)
+    assert not four.rollout
     four.wait(lambda: not four.leased(), "a lease stays")
     assert four.events().count("RolloutStarted") == 1
     assert four.condition("RolloutHealthy")["status"] == "True"
@@ -156,7 +151,7 @@ def test_a_person_when_promoting_then_the_analysis_ends_and_all_is_at_the_target
 
 def test_a_person_when_pausing_a_step_then_its_clock_stands_still_until_resumed(four: Stack, person: Person) -> None:
     begin(four, LONG)
-    four.wait(lambda: rollout(four).get("firstCanaryRequestAt"), "nothing is served")
+    four.wait(lambda: four.rollout.get("firstCanaryRequestAt"), "nothing is served")
     assert asked(person, four, "pause")["reason"] == "Paused"
     four.wait_for("Paused")
     lent = four.leased()

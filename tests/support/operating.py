@@ -26,8 +26,8 @@ import httpx
 import psutil
 import pytest
 import yaml
-from support.chart import rendered
 from support.cluster import ControlPlane
+from support.rights import chart_of, grant, serve_the_kind
 from support.traffic import Traffic
 from support.up import free_port
 
@@ -38,35 +38,6 @@ GOOD: Mapping[str, Any] = {"parallelIngest": {"concurrency": 4}}
 BAD: Mapping[str, Any] = {"httpPool": {"enabled": True}}
 RULES_OF_STUBS = ({"when": BAD, "p95Ms": 600}, {"when": GOOD, "p95Ms": 60})
 """Milliseconds; without either 150, and the budget is 250."""
-RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
-CRDS = Path(__file__).parents[2] / "crds"
-
-
-def serve_the_kind(plane: ControlPlane) -> None:
-    """As often as one likes, also by several test workers at once."""
-    plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    end = time.monotonic() + PATIENCE_SECONDS
-    # kubectl wait ends with an error where the definition has no conditions yet (measured).
-    while not _established(plane):
-        assert time.monotonic() < end, "the kind is not served"
-        time.sleep(0.1)
-
-
-def _established(plane: ControlPlane) -> bool:
-    status = plane.get("crd", "memorystacks.memorystack.dev").get("status") or {}
-    return any(c["type"] == "Established" and c["status"] == "True" for c in status.get("conditions") or ())
-
-
-def chart_of(namespace: str, account: str) -> list[Mapping[str, Any]]:
-    """The chart's account, roles and policy for an operator that serves this namespace alone."""
-    found = rendered(namespace=namespace, namespaces=[namespace], fullnameOverride=account, crds={"enabled": False})
-    return [body for (kind, _, _), body in found.items() if kind in RIGHTS]
-
-
-def grant(plane: ControlPlane, namespace: str, account: str) -> Path:
-    """What the operator may do by its chart, and nothing else; a kubeconfig of the account that may."""
-    plane.apply(*chart_of(namespace, account))
-    return plane.service_account(namespace, account, make=False)
 
 
 class Operator:
@@ -213,6 +184,18 @@ class Stack:
     def phase(self) -> str:
         """The printer column."""
         return str(self.status.get("phase", ""))
+
+    @property
+    def rollout(self) -> dict[str, Any]:
+        """The stage under way; empty while there is none."""
+        found: dict[str, Any] = self.status.get("rollout") or {}
+        return found
+
+    @property
+    def counted(self) -> int:
+        """Recalls of the canary on record."""
+        evidence = self.rollout.get("evidence") or {}
+        return int(evidence.get("recall", {}).get("canaryRequests", 0))
 
     @property
     def last(self) -> dict[str, Any]:
