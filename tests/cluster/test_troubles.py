@@ -240,11 +240,10 @@ def test_a_child_when_changed_by_hand_then_is_as_it_was_again(settled: Stack, wh
     assert settled.events() == told
 
 
-def test_a_secret_when_changed_then_no_pod_restarts_and_nothing_is_written(settled: Stack) -> None:
+def test_a_secret_when_changed_then_no_pod_restarts(settled: Stack) -> None:
     settled.wait(lambda: len(settled.pods()) == 3, "pods of the test before stay")
-    before = settled.uids(), settled.deployment["metadata"]["generation"], settled.get()["metadata"]["resourceVersion"]
+    before = settled.uids(), settled.deployment["metadata"]["generation"]
     secret(settled, keys="me:01,you:02")
     time.sleep(4)
-    after = settled.uids(), settled.deployment["metadata"]["generation"], settled.get()["metadata"]["resourceVersion"]
-    assert after == before
+    assert (settled.uids(), settled.deployment["metadata"]["generation"]) == before
     assert sum(p["status"]["containerStatuses"][0]["restartCount"] for p in settled.pods()) == 0

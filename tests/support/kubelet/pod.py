@@ -100,7 +100,7 @@ class PodLife:
                     await self._event(
                         "FailedMount", f'MountVolume.SetUp failed for volume "{missing.volume}": {missing}'
                     )
-                    await self._tell(PodState("Waiting", "ContainerCreating"))
+                    await self._tell(PodState("Waiting", "ContainerCreating", mounted=False))
                 else:
                     await self._tell(PodState("Waiting", "CreateContainerConfigError", str(missing)))
             except UnknownImage as error:

@@ -28,6 +28,8 @@ class PodState:
     began: float = 0.0
     """The container's start in Unix seconds."""
     ended: float = 0.0
+    mounted: bool = True
+    """Its volumes are there; before that a pod has no network, and so no address."""
 
 
 def stamp(seconds: float) -> str:
@@ -54,8 +56,7 @@ def status_of(
         "phase": "Pending" if state.container == "Waiting" and not state.restarts else "Running",
         "startTime": stamp(began),
         "hostIP": "127.0.0.1",
-        "podIP": address,
-        "podIPs": [{"ip": address}],
+        **({"podIP": address, "podIPs": [{"ip": address}]} if state.mounted else {}),
         "conditions": conditions,
         "containerStatuses": [_container(pod["spec"]["containers"][0], pod["metadata"]["uid"], state)],
     }

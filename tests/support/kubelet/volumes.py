@@ -26,8 +26,8 @@ _LABEL: Final = re.compile(r"metadata\.labels\['(.+)'\]")
 class Missing(Exception):  # noqa: N818 -- not an error of ours: it may come
     """A Secret or ConfigMap that the pod needs is not there; `volume` is empty when a variable needs it."""
 
-    def __init__(self, kind: str, name: str, volume: str) -> None:
-        super().__init__(f'{kind.lower()} "{name}" not found')
+    def __init__(self, text: str, volume: str) -> None:
+        super().__init__(text)
         self.volume = volume
 
 
@@ -37,6 +37,8 @@ class _Reference:
     name: str
     optional: bool
     volume: str
+    key: str = ""
+    """That a variable needs of it."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,12 @@ async def gather(api: Api, pod: Object) -> Sources:
             if error.code != 404:
                 raise
             if not one.optional:
-                raise Missing(one.kind, one.name, one.volume) from None
+                raise Missing(f'{one.kind.lower()} "{one.name}" not found', one.volume) from None
             continue
         found[one.kind][one.name] = _data(item)
+        if one.key and one.key not in found[one.kind][one.name] and not one.optional:
+            text = f"couldn't find key {one.key} in {one.kind} {pod['metadata']['namespace']}/{one.name}"
+            raise Missing(text, one.volume)
     return Sources(found["Secret"], found["ConfigMap"])
 
 
@@ -97,7 +102,7 @@ def _references(spec: Mapping[str, Any]) -> Iterator[_Reference]:
     for variable in spec["containers"][0].get("env", ()):
         wanted = variable.get("valueFrom", {}).get("secretKeyRef")
         if wanted:
-            yield _Reference("Secret", wanted["name"], wanted.get("optional", False), "")
+            yield _Reference("Secret", wanted["name"], wanted.get("optional", False), "", wanted["key"])
 
 
 def _parts(volume: Mapping[str, Any]) -> list[Mapping[str, Any]]:
