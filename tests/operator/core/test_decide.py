@@ -40,7 +40,8 @@ def test_the_status_says_how_many_pods_there_are_and_how_they_are_selected():
     world.edit(replicas=5)
     world.tick()
     assert world.status.replicas == 5
-    assert world.status.selector == "app.kubernetes.io/name=memorystack,app.kubernetes.io/instance=mem"
+    labels = "app.kubernetes.io/name=memorystack,app.kubernetes.io/instance=mem"
+    assert world.status.selector == f"{labels},memorystack.dev/deployment=main"
     assert world.status.observed_generation == 2
 
 

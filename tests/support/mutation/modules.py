@@ -70,6 +70,8 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}standing.py", "standing explain"),
     (f"{CORE}revers*.py", "stabilization late_reasons watch_scenarios"),
     (f"{CORE}stabilization.py", "stabilization watch_scenarios"),
+    (f"{CORE}surg*.py", "surge"),
+    (f"{CORE}guards/surge.py", "surge"),
     (f"{CORE}render/*.py", "render scenarios autoscaling"),
     (f"{CORE}*.py", "scenarios late_reasons stabilization calibration arms explain progress"),
     (f"{CORE}guards/*.py", "scenarios late_reasons stabilization proving watch_scenarios"),
