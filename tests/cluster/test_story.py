@@ -45,15 +45,15 @@ def test_a_report_when_a_step_went_wrong_then_only_a_starved_verdict_is_excused(
 ) -> None:
     report = Report("short", steps=[Step(name, 1.0, {}, **changes.get(name, {})) for name in NAMES])
     report.write(tmp_path / "e2e.json")
-    assert problems_of(tmp_path / "e2e.json", NAMES, NAMES_JUDGED, "readme") == found
+    assert problems_of(tmp_path / "e2e.json", NAMES, NAMES_JUDGED, ["readme"]) == found
 
 
 def test_a_report_when_it_ends_early_then_what_was_not_reached_is_named(tmp_path: Path) -> None:
     report = Report("short", steps=[Step("install", 1.0, {}), Step("good flag", 1.0, {}, **STARVED)])
     report.write(tmp_path / "e2e.json")
-    found = problems_of(tmp_path / "e2e.json", NAMES, NAMES_JUDGED, "readme")
+    found = problems_of(tmp_path / "e2e.json", NAMES, NAMES_JUDGED, ["readme"])
     assert found == ["kill operator: was not reached"]
 
 
 def test_a_report_when_there_is_none_then_it_does_not_hold(tmp_path: Path) -> None:
-    assert "no report of a story" in problems_of(tmp_path / "e2e.json", NAMES, NAMES_JUDGED, "readme")[0]
+    assert "no report of a story" in problems_of(tmp_path / "e2e.json", NAMES, NAMES_JUDGED, ["readme"])[0]

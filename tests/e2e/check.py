@@ -23,13 +23,13 @@ def excused(step: dict[str, Any], judged: Collection[str]) -> bool:
     return bool(step["problem"]) and step["name"] in judged and machine.starved
 
 
-def problems_of(path: Path, story: Sequence[str], judged: Collection[str], transcript: str) -> list[str]:
-    """What is wrong with a report of that story; empty when it holds. After an excused step no transcript is whole."""
+def problems_of(path: Path, story: Sequence[str], judged: Collection[str], whole: Collection[str]) -> list[str]:
+    """What is wrong with a report of that story; empty when it holds. After an excused step nothing `whole` can be said."""
     try:
         steps: dict[str, Any] = {step["name"]: step for step in json.loads(path.read_text())["steps"]}
         excuses = [name for name, step in steps.items() if excused(step, judged)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [f"{path}: no report of a story: {error!r}"]
-    expected = [name for name in story if not (excuses and name == transcript)]
+    expected = [name for name in story if not (excuses and name in whole)]
     missing = [f"{name}: was not reached" for name in expected if name not in steps]
     return missing + [f"{n}: {s['problem']}" for n, s in steps.items() if s["problem"] and n not in excuses]

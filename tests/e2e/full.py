@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from e2e.scene import OPERATOR, RELEASE, SYSTEM, Scene, expect, told
 from e2e.stack import NAME, NAMESPACE
-from e2e.steps import CHART, VERDICT_SECONDS
+from e2e.steps import CANARY_SECONDS, CHART, VERDICT_SECONDS
 
 __all__ = ["autoscaling", "restart_in_a_canary", "upgrade_operator"]
 
@@ -64,7 +64,7 @@ def restart_in_a_canary(scene: Scene) -> dict[str, Any]:
     """kubectl restarts the Deployment in the middle of a canary: every pod is replaced, and the flag is judged on the new ones."""
     known = len(scene.stack.status.get("history") or ())
     scene.patch(FOURTH)
-    scene.terminal.wait(scene.serving_canary, "no canary serves the fourth flag", 240, every=0.3)
+    scene.terminal.wait(scene.serving_canary, "no canary serves the fourth flag", CANARY_SECONDS, every=0.3)
     scene.terminal.type(f"kubectl rollout restart -n {NAMESPACE} deployment/{NAME}")
     scene.terminal.type(f"kubectl rollout status -n {NAMESPACE} deployment/{NAME} --timeout=3m")
     before, scene.pods = scene.pods, scene.stack.pods()

@@ -20,7 +20,7 @@ from e2e.scene import OPERATOR, RELEASE, SYSTEM, Scene, expect, told
 from e2e.stack import NAME, NAMESPACE
 from e2e.terminal import REPOSITORY
 
-__all__ = ["apply_stack", "bad_flag", "good_flag", "install", "kill_operator", "traffic", "uninstall"]
+__all__ = ["answers", "apply_stack", "bad_flag", "good_flag", "install", "kill_operator", "traffic", "uninstall"]
 
 CHART: Final = "charts/memorystack-operator"
 STACK: Final = "examples/kubernetes/stack.yaml"
@@ -33,8 +33,10 @@ THIRD: Final = '{"features":{"cache":{"maxSize":300}}}'
 VERDICT_SECONDS: Final = 720.0
 """With calibration, a detour over a withdrawal, and the rollout's own timeout of ten minutes, whose words say more."""
 LEASE_SECONDS: Final = 30.0
-SLACK_SECONDS: Final = 5.0
-"""Of a look each second."""
+SLACK_SECONDS: Final = 15.0
+"""Of a look each second, on a machine that is busy."""
+CANARY_SECONDS: Final = 660.0
+"""A stack whose history is too short is waited for up to ten minutes."""
 
 
 def install(scene: Scene) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def bad_flag(scene: Scene) -> dict[str, Any]:
 def kill_operator(scene: Scene) -> dict[str, Any]:
     """The operator is killed in the middle of a canary and not started again: the canary's lease runs out, and it serves as all do."""
     scene.patch(THIRD)
-    canary = scene.terminal.wait(scene.serving_canary, "no canary serves the third flag", 240, every=0.3)
+    canary = scene.terminal.wait(scene.serving_canary, "no canary serves the third flag", CANARY_SECONDS, every=0.3)
     scene.terminal.ask(f"kubectl scale -n {SYSTEM} deployment/{RELEASE} --replicas=0")
     scene.terminal.ask(f"kubectl delete pod -n {SYSTEM} {OPERATOR} --grace-period=0 --force --wait=false")
     killed = time.monotonic()
@@ -120,18 +122,28 @@ def kill_operator(scene: Scene) -> dict[str, Any]:
     return {"secondsUntilStable": seconds, "leaseSeconds": LEASE_SECONDS}
 
 
+def answers(scene: Scene) -> dict[str, Any]:
+    """Of the whole story's requests none has failed: nothing that a person would have noticed as an error."""
+    lines = scene.terminal.ask(f"kubectl logs -n {NAMESPACE} job/traffic --tail=1").strip()
+    failed = [int(number) for number in re.findall(r"(\d+) failed", lines)]
+    sent = [int(number) for number in re.findall(r"(\d+) sent", lines)]
+    if not sent or len(failed) != len(sent):
+        raise StepFailed(f"the traffic's log says nothing of what was sent: {lines!r}")
+    expect(sum(failed) == 0, f"requests failed: {lines}")
+    return {"sent": sum(sent), "failed": sum(failed)}
+
+
 def uninstall(scene: Scene) -> dict[str, Any]:
     """All goes in any order, also without an operator, and no finalizer keeps anything; the definition stays until it is deleted."""
-    answered = _traffic_summary(scene)
     scene.terminal.type(f"helm uninstall {RELEASE} --namespace {SYSTEM} --wait")
     scene.terminal.ask("kubectl get crd memorystacks.memorystack.dev")
     scene.terminal.type(f"kubectl delete -n {NAMESPACE} memorystack {NAME} --timeout=30s")
-    scene.terminal.wait(lambda: not scene.stack.pods(), "pods outlive their stack", 90)
+    scene.terminal.wait(lambda: not scene.stack.pods(), "pods outlive their stack", 180)
     claims = scene.terminal.get(f"persistentvolumeclaims -n {NAMESPACE}")["items"]
     expect(len(claims) == 1, "the memories' volume did not outlive the stack")
-    scene.terminal.type(f"kubectl delete namespace {NAMESPACE} {SYSTEM} --timeout=90s")
+    scene.terminal.type(f"kubectl delete namespace {NAMESPACE} {SYSTEM} --timeout=3m")
     scene.terminal.type("kubectl delete crd memorystacks.memorystack.dev --timeout=30s")
-    return answered
+    return {"volumesLeft": len(claims)}
 
 
 def _with_our_engines() -> Path:
@@ -149,14 +161,3 @@ def _answers(scene: Scene) -> int:
     reports = [scene.stack.evidence(pod.name) for pod in scene.stack.pods()]
     counters = [entry for report in reports for entry in report.get("counters", ())]
     return sum(one["requests"] for entry in counters for one in entry["operations"].values())
-
-
-def _traffic_summary(scene: Scene) -> dict[str, Any]:
-    """Of the whole story: nothing that a person would have noticed as an error."""
-    lines = scene.terminal.ask(f"kubectl logs -n {NAMESPACE} job/traffic --tail=1").strip()
-    failed = [int(number) for number in re.findall(r"(\d+) failed", lines)]
-    sent = [int(number) for number in re.findall(r"(\d+) sent", lines)]
-    if not sent or len(failed) != len(sent):
-        raise StepFailed(f"the traffic's log says nothing of what was sent: {lines!r}")
-    expect(sum(failed) == 0, f"requests failed: {lines}")
-    return {"sent": sum(sent), "failed": sum(failed)}
