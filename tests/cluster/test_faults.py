@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.cluster import ControlPlane
@@ -69,7 +70,7 @@ class EveryThird:
         return self.writes % 3 == 1
 
 
-FAULTS = {
+FAULTS: Mapping[str, Mapping[str, Any]] = {
     "409": {"status": 409},
     "429": {"status": 429, "headers": {"Retry-After": "1"}},
     "500": {"status": 500},

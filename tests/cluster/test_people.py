@@ -18,7 +18,7 @@ from support.person import Person
 
 EVEN = {"cache": {"maxSize": 200}}
 """A flag that changes nothing of a stub's latency."""
-HALF = [{"weight": 50, "minDuration": "1s"}, {"pause": {}}, {"weight": 75, "minDuration": "1s"}]
+HALF: list[dict[str, Any]] = [{"weight": 50, "minDuration": "1s"}, {"pause": {}}, {"weight": 75, "minDuration": "1s"}]
 LONG = [{"weight": 25, "minDuration": "10m"}]
 
 

@@ -189,7 +189,7 @@ def foreign(stack: Stack, kind: str) -> tuple[str, dict[str, Any]]:
     """Where it is made, and what it is."""
     labels = {"app": "another"}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "memorystack-still:1"}]}}
-    group, name, body = {
+    kinds: Mapping[str, tuple[str, str, dict[str, Any]]] = {
         "Service": ("api/v1", stack.name, {"spec": {"ports": [{"port": 81}], "selector": labels}}),
         "Deployment": (
             "apis/apps/v1",
@@ -197,7 +197,8 @@ def foreign(stack: Stack, kind: str) -> tuple[str, dict[str, Any]]:
             {"spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod}},
         ),
         "ConfigMap": ("api/v1", f"{stack.name}-flags", {"data": {"of": "another"}}),
-    }[kind]
+    }
+    group, name, body = kinds[kind]
     path = f"/{group}/namespaces/{stack.namespace}/{kind.lower()}s"
     return path, {"apiVersion": group.split("/", 1)[1], "kind": kind, "metadata": {"name": name}, **body}
 
