@@ -140,3 +140,14 @@ def test_more_traffic_on_the_canary_shortens_every_wait():
     assert few is not None
     assert many is not None
     assert few.quantile(0.5) == pytest.approx(10 * many.quantile(0.5))
+
+
+@pytest.mark.parametrize("share", [0.6, 0.9, 0.974, 0.9999, 1.0])
+@pytest.mark.parametrize("rate", [0.3, 1.7, 8.0, 33.3])
+def test_a_stack_on_which_nearly_all_is_bad_already_has_a_forecast_all_the_same(share: float, rate: float):
+    """Whole requests and whole bad ones come at different moments; no read may have more of the second."""
+    effect = DesignEffect(phi_rel=3.0, margin=1.5, mostly_bad=True, source="Measured")
+    standing = Arms(rate, 2 * rate, share, effect)
+    for added in (0.1, 0.5, 1.0):
+        found = detection(standing, added, alpha=0.01, beta=0.05, interval=FIVE)
+        assert found.share == pytest.approx(share + added * (1 - share))

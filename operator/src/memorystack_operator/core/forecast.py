@@ -186,14 +186,15 @@ def _first_act(
 
 def _reads(arms: Arms, share: float, interval: timedelta, sigmas: float) -> Iterator[tuple[float, Read]]:
     """Average traffic in whole requests, `sigmas` standard deviations of the canary's bad count on the good side."""
-    seconds, before = 0.0, Read()
+    seconds, told = 0.0, Read()
     while seconds < HORIZON_SECONDS and arms.canary_rate > 0:
         eager = arms.canary_rate * seconds < EAGER_REQUESTS
         # Later readings are lumped: a hundredth of the time gone by changes no answer.
         seconds += EAGER_SECONDS if eager else max(interval.total_seconds(), seconds / 100)
         now = _by(arms, share, seconds, sigmas)
-        yield seconds, Read(_less(now.canary, before.canary), _less(now.stable, before.stable))
-        before = now
+        read = Read(_since(told.canary, now.canary), _since(told.stable, now.stable))
+        yield seconds, read
+        told = Read(told.canary + read.canary, told.stable + read.stable)
 
 
 def _by(arms: Arms, share: float, seconds: float, sigmas: float) -> Read:
@@ -204,8 +205,10 @@ def _by(arms: Arms, share: float, seconds: float, sigmas: float) -> Read:
     return Read(Tally(int(canary), int(bad)), Tally(int(stable), int(stable * arms.share)))
 
 
-def _less(now: Tally, before: Tally) -> Tally:
-    return Tally(now.requests - before.requests, now.bad - before.bad)
+def _since(told: Tally, now: Tally) -> Tally:
+    """Each count is cut to whole requests by itself, but no read has more bad requests than requests; the rest follows."""
+    requests = now.requests - told.requests
+    return Tally(requests, min(requests, now.bad - told.bad))
 
 
 def _in_seconds(found: Passage | None, rate: float) -> Passage | None:
