@@ -43,6 +43,7 @@ def with_tables(page: str, experiments: Mapping[str, Any]) -> str:
 
 def _section(key: str, found: Mapping[str, Any]) -> str:
     lines = [f"### {key}. {found['title']}", "", f"{found['conditions']}."]
+    lines += [f"{found['note']}."] if "note" in found else []
     lines += [_machine(found), "", "| what | value | bar | |", "|---|---|---|---|"]
     lines += [_bar(bar) for bar in found["bars"]]
     lines += [f"| {name} | {_number(value)} | | |" for name, value in found["figures"].items()]
@@ -52,10 +53,9 @@ def _section(key: str, found: Mapping[str, Any]) -> str:
 def _machine(found: Mapping[str, Any]) -> str:
     machine, runs = found["machine"], len(found["runs"])
     at_once = f", {found['atOnce']} at once" if found["atOnce"] > 1 else ""
-    return (
-        f"{runs} runs{at_once}, {found['at'][:10]}, operator {found['operator']}; {machine['cores']} cores, busy "
-        f"{_number(machine['busyPercentMedian'])} % in the median second and {_number(machine['busyPercentP95'])} % at p95."
-    )
+    busy = f", busy {_number(machine['busyPercentMedian'])} % in the median second and {_number(machine['busyPercentP95'])} % at p95"
+    known = machine["busyPercentMedian"] is not None
+    return f"{runs} runs{at_once}, {found['at'][:10]}, operator {found['operator']}; {machine['cores']} cores{busy if known else ''}."
 
 
 def _bar(bar: Mapping[str, Any]) -> str:

@@ -57,7 +57,7 @@ def _operator() -> str:
     """What git calls the operator's folder: a name of its content, which outlives a rebase."""
     ask = ["git", "-C", str(REPOSITORY)]
     found = subprocess.run(
-        [*ask, "rev-parse", "--short=12", "HEAD:operator"], capture_output=True, text=True, check=False
+        [*ask, "rev-parse", "--short=7", "HEAD:operator"], capture_output=True, text=True, check=False
     )
     changed = subprocess.run([*ask, "diff", "--quiet", "HEAD", "--", "operator"], check=False).returncode
     return found.stdout.strip() + ("-dirty" if changed else "")

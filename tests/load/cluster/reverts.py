@@ -68,13 +68,18 @@ def _figures(runs: Sequence[Run]) -> dict[str, Any]:
         "apply to last bad answer, median, s": median(values(runs, "lastBadAnswer")),
         "apply to first canary answer, median, s": median(values(runs, "firstCanaryAnswer")),
         "last bad answer after the verdict, median, s": median(values(runs, "lastBadAfterVerdict")),
-        "bad answers above healthy, median": median(values(runs, "badAboveHealthy")),
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _figures_and_bad_answers(runs: Sequence[Run]) -> dict[str, Any]:
+    return {**_figures(runs), "bad answers above healthy, median": median(values(runs, "badAboveHealthy"))}
+
+
 def _figures_and_writes(runs: Sequence[Run]) -> dict[str, Any]:
-    writes = [run["writes"] for run in sound(runs)]
+    writes = [run["writes"] for run in sound(runs) if "writes" in run]
+    if not writes:
+        return _figures(runs)
     kinds = sorted({kind for one in writes for kind in one})
     each = {f"API writes per rollout: {kind}, median": median([w.get(kind, 0) for w in writes]) for kind in kinds}
     return {**_figures(runs), "API writes per rollout, median": median([sum(w.values()) for w in writes]), **each}
@@ -105,6 +110,6 @@ TWENTY_PODS: Final = Experiment(
     place=lambda ground: ground.home(),
     run=_twenty,
     bars=_bars_of_twenty,
-    figures=_figures,
+    figures=_figures_and_bad_answers,
     at_once=2,
 )
