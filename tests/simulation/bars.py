@@ -11,7 +11,7 @@ from math import comb
 from typing import Final
 
 from simulation.cells import Cell, Summary
-from simulation.plan import INTERFERENCE, NOISE_KEYS, PAIRED_NOISES, SHARES
+from simulation.plan import HARMS, INTERFERENCE, NOISE_KEYS, REVERSED, SHARES
 
 __all__ = ["GUILTY", "Bar", "bars", "interval"]
 
@@ -31,7 +31,6 @@ class Bar:
     value: float | None
     hits: int = 0
     runs: int = 0
-    note: str = ""
 
     @property
     def met(self) -> bool:
@@ -65,6 +64,7 @@ def bars(results: Results) -> list[Bar]:
         *_speed(results),
         *_stages(results),
         *_paired(results),
+        *_reversed(results),
         *_agree(results),
     ]
 
@@ -83,8 +83,8 @@ def _false_rollback(results: Results) -> Iterable[Bar]:
 def _harm(results: Results) -> Iterable[Bar]:
     for harm, limit, minutes in ((0.15, 0.95, 6), (0.07, 0.90, 16)):
         for noise in INTERFERENCE:
-            one = _one(results, "interference", noise, f".02 -> {harm}")
-            name = f"interference .02 -> {harm} convicted within {minutes} min, {noise}"
+            one = _one(results, "switchback", noise, f".02 -> {harm}")
+            name = f"interference .02 -> {harm} convicted within {minutes} min of the switchback's begin, {noise}"
             yield _share(name, limit, one.within(60 * minutes, *GUILTY), one.runs, at_most=False)
     for noise in NOISE_KEYS:
         found = [s for c, (s, *_) in results.items() if c.study == "innocent" and c.noise == noise]
@@ -110,23 +110,38 @@ def _speed(results: Results) -> Iterable[Bar]:
 
 
 def _stages(results: Results) -> Iterable[Bar]:
-    for noise in INTERFERENCE:
-        one = _one(results, "stages", noise, "three flags")
-        yield _share(f"three healthy stages promoted in the end (p = .0064), {noise}", 0.5, one.count(*PROMOTED), one.runs, at_most=False)  # fmt: skip
+    for noise in NOISE_KEYS:
+        one = _one(results, "stages", noise, "defaults")
+        name = f"three healthy stages promoted by the defaults (p = .0064), {noise}"
+        yield _share(name, 0.9, one.count(*PROMOTED), one.runs, at_most=False)
 
 
 def _paired(results: Results) -> Iterable[Bar]:
-    one = _one(results, "paired", "common12", f"p = {SHARES[-1]}")
-    yield _share("Paired, 6 h of history: healthy p = .03 promoted within 30 min, common12", 0.85,
-                 one.within(1800, *PROMOTED), one.runs, at_most=False)  # fmt: skip
-    for noise in PAIRED_NOISES:
-        found = [s for c, (s, *_) in results.items() if c.study == "paired-false" and c.noise == noise]
-        yield _share(
-            f"Paired: false promotion of harm that ends with the request, {noise}",
-            0.05,
-            sum(s.count(*PROMOTED) for s in found),
-            sum(s.runs for s in found),
-        )
+    one = _one(results, "one-step-paired", "common12", f"p = {SHARES[-1]}")
+    name = "Paired, 6 h of history, one step: healthy p = .03 promoted within 30 min, common12"
+    yield _share(name, 0.85, one.within(1800, *PROMOTED), one.runs, at_most=False)
+    for kind in ("case", "noise"):
+        for value in INTERFERENCE if kind == "noise" else [case for case, _ in HARMS]:
+            found = [s for c, (s, *_) in results.items() if c.study == "paired-false" and getattr(c, kind) == value]
+            hits = sum(s.count(*PROMOTED) for s in found)
+            yield _share(f"Paired: false promotion, {value}", 0.05, hits, sum(s.runs for s in found))
+
+
+def _reversed(results: Results) -> Iterable[Bar]:
+    """The issue gives no numbers for them: nine in ten found, one in a hundred blamed."""
+    for noise in REVERSED:
+        found = [(c, s) for c, (s, *_) in results.items() if c.study == "reverse" and c.noise == noise]
+        guilty = [s for c, s in found if not c.effect.blameless]
+        late = sum(s.runs - s.count("NotPromoted") for s in guilty)
+        hits = sum(s.count("LateRegression") for s in guilty)
+        if late:  # of one quick run nothing may have been promoted, which is no answer
+            yield _share(f"a late regression is taken back within an hour, {noise}", 0.9, hits, late, at_most=False)
+        blameless = [s for c, s in found if c.effect.blameless]
+        watched = sum(s.runs - s.count("NotPromoted") for s in blameless)
+        hits = sum(s.count("LateRegression") for s in blameless)
+        if watched:
+            name = f"an environment that turns bad after 100 % is held against the flag, {noise}"
+            yield _share(name, 0.01, hits, watched)
 
 
 def _agree(results: Results) -> Iterable[Bar]:

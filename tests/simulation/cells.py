@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from typing import Final
 
 from simulation import rivals
-from simulation.course import Course, Story, prior_of
+from simulation.course import Course, Story
 from simulation.noise import NOISES, Noise
+from simulation.priors import prior_of
 from simulation.stacks import FLAG, THREE_FLAGS, stack
 from simulation.traffic import NO_EFFECT, Effect, Traffic
 from simulation.whole import Whole
@@ -20,6 +21,13 @@ from simulation.whole import Whole
 from memorystack_operator.api.spec import MemoryStack
 
 __all__ = ["Cell", "Summary", "play", "quantile", "summary"]
+
+FLAGS: Final = {"whole": "one", "stages": "three", "reverse": "one"}
+"""Judges that are the whole `decide`, and what changes in the spec."""
+RINGED: Final = ("stages", "reverse")
+"""Those that need the pods' rings after the flip, too."""
+WATCHED: Final = 3600.0
+"""Seconds for which a stack that turned bad after 100 % is followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +42,14 @@ class Cell:
     runs: int
     effect: Effect = NO_EFFECT
     judge: str = "course"
-    """course | switchback | whole | stages | agree, or the key of a rival's rule."""
+    """course | switchback | whole | stages | reverse | agree, or the key of a rival's rule."""
     analysis: tuple[tuple[str, str], ...] = ()
     history_hours: float = 0.0
     """Of the second ring; 0: none."""
     phi_rel: float | None = None
     """In place of the measured one."""
+    weights: tuple[int, ...] = ()
+    """Of the steps; empty: the documented default."""
 
     @property
     def environment(self) -> Noise:
@@ -102,21 +112,20 @@ def quantile(found: Sequence[float], q: float, runs: int) -> float | None:
 
 def play(cell: Cell, run: int) -> list[Story]:
     """One run; several stories where several things are compared."""
-    traffic = Traffic(cell.stream, run, cell.environment, cell.p, cell.effect, ladder=cell.judge == "stages")
+    traffic = Traffic(cell.stream, run, cell.environment, cell.p, cell.effect, ladder=cell.judge in RINGED)
     if cell.judge in rivals.RULES:
         return [rivals.watch(rivals.RULES[cell.judge], traffic)]
     past = traffic.remember(cell.history_hours)
-    if cell.judge == "stages":
-        return [Whole(_stack(cell.analysis), _stack(cell.analysis, "three"), traffic, past).run()]
-    if cell.judge == "whole":
-        return [Whole(_stack(cell.analysis), _stack(cell.analysis, "one"), traffic, past).run()]
-    course = Course(_stack(cell.analysis), traffic, prior_of(past), phi_rel=cell.phi_rel)
+    if cell.judge in FLAGS:
+        whole = Whole(_stack(cell, run), _stack(cell, run, FLAGS[cell.judge]), traffic, past)
+        return [whole.run_on(cell.effect.late, WATCHED) if cell.judge == "reverse" else whole.run()]
+    course = Course(_stack(cell, run), traffic, prior_of(past), phi_rel=cell.phi_rel)
     if cell.judge == "switchback":
         return [course.switchback_alone()]
     if cell.judge != "agree":
         return [course.run()]
     again = Traffic(cell.stream, run, cell.environment, cell.p, cell.effect)
-    whole = Whole(_stack(cell.analysis), _stack(cell.analysis, "one"), again, again.remember(cell.history_hours))
+    whole = Whole(_stack(cell, run), _stack(cell, run, "one"), again, again.remember(cell.history_hours))
     course.seed = whole.seed
     return [course.run(), whole.run()]
 
@@ -136,7 +145,7 @@ def summary(stories: Sequence[Story]) -> Summary:
     )
 
 
-@cache
-def _stack(analysis: tuple[tuple[str, str], ...], flags: str = "") -> MemoryStack:
+def _stack(cell: Cell, run: int, flags: str = "") -> MemoryStack:
+    """Of its own uid, from which the lots are drawn."""
     features = {"": None, "one": FLAG, "three": THREE_FLAGS}[flags]
-    return stack("sim", features, **dict(analysis))
+    return stack(f"sim-{run}", features, cell.weights, **dict(cell.analysis))

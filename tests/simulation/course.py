@@ -7,26 +7,25 @@ and a test holds the two together. Must not know: noise, or what the flag does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
 from simulation.noise import PODS
-from simulation.traffic import BUDGET_MS, TICK, Past, Traffic
+from simulation.priors import START
+from simulation.traffic import BUDGET_MS, TICK, Traffic
 
 from memorystack_operator.api.spec import MemoryStack
-from memorystack_operator.core.accounting import RECOVERY
-from memorystack_operator.core.calibration import Prior, calibrate
+from memorystack_operator.core.calibration import Prior
 from memorystack_operator.core.canary import plan_of, pods_for
 from memorystack_operator.core.evidence import P0, DesignEffect, Evidence, Read, Tally
 from memorystack_operator.core.limits import limits_of, switchback_level
+from memorystack_operator.core.state import RECOVERY
 from memorystack_operator.core.switchback import Answer, Switchback
 from memorystack_operator.core.verdict import Case, Judged, Outcome, Verdict, judge
-from memorystack_runtime.contract import EvidenceReport
 
-__all__ = ["START", "Course", "Story", "prior_of", "reports_of"]
+__all__ = ["Course", "Story"]
 
-START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 EAGER: Final = 500
 STABLE, FLAGGED = "stable", "flagged"
 
@@ -45,38 +44,6 @@ class Story:
     switchback_seconds: float = 0.0
     """Of the last switchback."""
     proving: bool = False
-
-
-def reports_of(past: Past, names: list[str], flags: str, budgets: str, now: datetime) -> list[EvidenceReport]:
-    """What the pods answer at the flip, `?history=1`."""
-    return [
-        EvidenceReport.model_construct(
-            pod=name,
-            uid=f"uid-{name}",
-            started_at=now.timestamp() - 86_400,
-            flags=flags,
-            source="file",
-            budgets=budgets,
-            counters=(past.snapshots(i, flags, budgets)[-1].counters[0],),
-            ring=past.snapshots(i, flags, budgets),
-            long_ring=past.snapshots(i, flags, budgets, long=True),
-        )
-        for i, name in enumerate(names)
-    ]
-
-
-def prior_of(past: Past, budget_ms: int = 250) -> Prior:
-    """The shipped calibration of the pods' own history; pod 0 is to carry the flag."""
-    names = [f"mem-{i}" for i in range(PODS)]
-    found = calibrate(
-        reports_of(past, names, STABLE, "b1", START),
-        {"recall": budget_ms},
-        flags=STABLE,
-        chosen={"uid-mem-0"},
-        now=START.timestamp(),
-        waited=timedelta(),
-    )
-    return found.operations["recall"]
 
 
 class Course:
@@ -267,7 +234,7 @@ class Course:
         """Traffic until the next reading, which falls on the grid; the seconds that passed."""
         ticks = max(1, ceil(round(seconds / TICK, 6)))
         self.traffic.switch(self.tick, on=on)
-        served = self.traffic.serve(self.tick, self.tick + ticks, self.carrying if on else 0)
+        served = self.traffic.serve(self.tick, self.tick + ticks, range(self.carrying if on else 0))
         for pod in range(PODS):
             key = (pod, FLAGGED if on and pod < self.carrying else STABLE)
             before = self.totals.get(key, (0, 0))

@@ -12,7 +12,7 @@ __all__ = ["MODULES", "engine_hash"]
 
 MODULES: Final = (
     "bets", "evidence", "verdict", "switchback", "pairs", "proving", "noncentral", "room", "dispersion", "calibration",
-    "chi_square", "limits", "trial", "case",
+    "chi_square", "limits", "trial", "case", "qualifying", "reverse", "stabilization", "slices",
 )  # fmt: skip
 """Modules of `memorystack_operator.core` that the simulation's results hang on."""
 

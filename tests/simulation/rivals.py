@@ -44,7 +44,7 @@ def watch(rule: Rule, traffic: Traffic) -> Story:
     """One canary pod of four for the rule's time; the first measurement comes when the first window is full."""
     traffic.switch(0, on=True)
     step = gcd(rule.interval, rule.window)
-    served = [traffic.serve(round(t / TICK), round((t + step) / TICK), 1)[:, 0] for t in range(0, rule.watch, step)]
+    served = [traffic.serve(round(t / TICK), round((t + step) / TICK), (0,))[:, 0] for t in range(0, rule.watch, step)]
     sums = np.concatenate([np.zeros((1, 2), dtype=np.int64), np.array(served).cumsum(axis=0)])
     failed = 0
     for end in range(rule.window, rule.watch + 1, rule.interval):

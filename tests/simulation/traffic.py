@@ -5,6 +5,7 @@ Knows: noise, the flag's effect, the moments at which it went on and off. Must n
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -49,6 +50,8 @@ class Effect:
     """Seconds after the flip before there is any."""
     crowded: bool = False
     """Only in the top fifth of the common load."""
+    blameless: bool = False
+    """Not the flag's doing: it is there whoever carries the flag."""
 
 
 NO_EFFECT: Final = Effect()
@@ -94,7 +97,7 @@ class Traffic:
         rate: float = 100.0,
         ladder: bool = False,
     ) -> None:
-        """`ladder`: every edge is counted for each request, which a flag without effect allows to draw beforehand."""
+        """`ladder`: every edge is counted for each request, as the pods' rings do."""
         self.name = f"{name}/{run}"
         root = np.random.SeedSequence([crc32(name.encode()), run])
         moods, past, arrivals, self._chance = (np.random.default_rng(s) for s in root.spawn(4))
@@ -145,8 +148,8 @@ class Traffic:
         if not self._switched or self._switched[-1][1] is not on:
             self._switched.append((tick, on))
 
-    def serve(self, start: int, end: int, carrying: int) -> Ints:
-        """(2, pods): requests, and bad ones, from tick `start` up to `end` with the flag on the first `carrying` pods.
+    def serve(self, start: int, end: int, carrying: Collection[int]) -> Ints:
+        """(2, pods): requests, and bad ones, from tick `start` up to `end` with the flag on the pods of these numbers.
 
         With `ladder` a row for each edge follows.
         """
@@ -156,10 +159,12 @@ class Traffic:
         if level is None:
             return self._sums[end] - self._sums[start]
         requests = self._count[start:end]
-        shift = np.zeros((end - start, PODS))
-        shift[:, :carrying] += self._own
-        shift += self._shared
+        shift = np.full(PODS, self._shared)
+        shift[list(carrying)] += self._own
         slow = self._slow[start:end] + shift * level[:, None]
+        if self.ladder:
+            over = _over(self._chance, requests, shares(self._noise, slow[:, :, None], self._ladder)).sum(axis=0).T
+            return np.concatenate([requests.sum(axis=0)[None], over[BUDGET_EDGE][None], over])
         bad = self._chance.binomial(requests, shares(self._noise, slow, self._level))
         return np.stack([requests.sum(axis=0), bad.sum(axis=0)])
 
@@ -171,7 +176,7 @@ class Traffic:
         at = np.array([tick for tick, _ in self._switched])
         on = np.array([False, *(state for _, state in self._switched)])
         index = np.searchsorted(at, ticks, side="right")
-        level = on[index].astype(float)
+        level = np.ones(len(ticks)) if effect.blameless else on[index].astype(float)
         if effect.fade:
             gone = ticks - np.where(index > 0, at[np.maximum(index, 1) - 1], 0)
             faded = np.exp(-gone * TICK / effect.fade)

@@ -5,13 +5,13 @@ Knows: what a pod reports. Must not know: how anything is decided.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from math import ceil
 from typing import Final
 
-from simulation.course import START, Story
+from simulation.course import Story
 from simulation.noise import PODS
+from simulation.priors import START
 from simulation.traffic import TICK, Past, Traffic, revision
 
 from memorystack_operator.api.spec import MemoryStack
@@ -43,11 +43,11 @@ class Whole:
         self.status, self.now, self.tick, self.carrying = Status(), START, 0, 0
         self.names = [f"mem-{i}" for i in range(PODS)]
         self.leases: dict[str, FlagLease] = {}
-        self.asked = False
+        self.asked, self.rings_read = False, START
         self.budgets = plain.spec.rollout.wire_budgets().revision
         self.stable = self.past_flags = ""
         self.counts: dict[tuple[str, str], Counters] = {}
-        self.ring: list[tuple[int, dict[tuple[str, str], Counters]]] = []
+        self.ring: list[tuple[int, dict[str, tuple[RevisionCounters, ...]]]] = []
         self.canary_bad = self.decisions = 0
         self._decide()
         assert self.status.stable is not None
@@ -82,6 +82,25 @@ class Whole:
         requests = last.judged["recall"].canary_requests
         return Story(outcome, last.reason, self.tick * TICK, self.canary_bad, requests, last.withdrawals)
 
+    def run_on(self, turned: float, longest: float) -> Story:
+        """Past the promotion, to `longest` seconds after all `turned` bad, or until the flag is taken back after all."""
+        if self.run(longest=turned).outcome != "Promoted":
+            return Story("NotPromoted", "NotPromoted", 0.0, self.canary_bad, 0)
+        decision, noticed = self._decide(), False
+        while self.tick * TICK < turned + longest and not self._taken_back:
+            self._pass(decision.requeue_after.total_seconds())
+            decision = self._decide()
+            noticed = noticed or self.status.watch.over is not None
+        last = self.status.history[-1]
+        kept = last.reason if last.outcome == "Kept" else "NotAsked" if noticed else "NotNoticed"
+        reason = last.reason if self._taken_back else kept
+        return Story("TakenBack" if self._taken_back else "Kept", reason, self.tick * TICK - turned, self.canary_bad, 0)
+
+    @property
+    def _taken_back(self) -> bool:
+        history = self.status.history
+        return bool(history) and history[-1].reason == "LateRegression"
+
     @property
     def _ended(self) -> bool:
         history = self.status.history
@@ -103,7 +122,11 @@ class Whole:
         self.counts = {(name, self.stable): self.past.totals[i] for i, name in enumerate(self.names)}
 
     def _decide(self) -> Decision:
-        decision = decide(self.stack, self.status, self._seen(), self.now)
+        # The rings are read when `decide` asks for them, and now and then while a promotion is watched, as the shell does.
+        every = self.status.rings_every(self.now)
+        rings = self.asked or (every is not None and self.now - self.rings_read >= every)
+        self.rings_read = self.now if rings else self.rings_read
+        decision = decide(self.stack, self.status, self._seen(history=rings), self.now)
         self.decisions += 1
         self.status, self.leases, self.asked = decision.status, dict(decision.pod_flags), decision.history
         self.stable = decision.status.stable.revision if decision.status.stable else ""
@@ -112,20 +135,22 @@ class Whole:
     def _pass(self, seconds: float) -> None:
         """Time goes on to the reading that was asked for; on the way the pods take their snapshots."""
         end = self.tick + max(1, ceil(round(seconds / TICK, 6)))
-        carrying = [name in self.leases for name in self.names]
-        self.traffic.switch(self.tick, on=any(carrying))
+        # Whoever does not serve the flags of before the flip carries the new ones: leased, or for good.
+        carrying = [i for i, name in enumerate(self.names) if self._in_force(name) != self.past_flags]
+        self.traffic.switch(self.tick, on=bool(carrying))
         while self.tick < end:
             upto = min(end, (self.tick // MARK + 1) * MARK)
             self._serve(upto, carrying)
             if upto % MARK == 0 and self.traffic.ladder:
-                self.ring = [*self.ring, (self.tick, dict(self.counts))][-RING_LENGTH:]
+                taken = {name: self._counters(name) for name in self.names}
+                self.ring = [*self.ring, (self.tick, taken)][-RING_LENGTH:]
 
-    def _serve(self, upto: int, carrying: list[bool]) -> None:
-        served = self.traffic.serve(self.tick, upto, sum(carrying))
+    def _serve(self, upto: int, carrying: list[int]) -> None:
+        served = self.traffic.serve(self.tick, upto, carrying)
         for pod, name in enumerate(self.names):
             flags = self._in_force(name)
             self.counts[name, flags] = _plus(self.counts.get((name, flags), NOTHING), served[:, pod].tolist())
-            self.canary_bad += int(served[1, pod]) * carrying[pod]
+            self.canary_bad += int(served[1, pod]) * (pod in carrying)
         self.now += timedelta(seconds=(upto - self.tick) * TICK)
         self.tick = upto
 
@@ -133,7 +158,7 @@ class Whole:
         lease = self.leases.get(name)
         return lease.revision if lease else self.stable
 
-    def _seen(self) -> Observations:
+    def _seen(self, *, history: bool = False) -> Observations:
         return Observations(
             tuple(
                 PodSeen(
@@ -143,7 +168,7 @@ class Whole:
                     ready=True,
                     node=name,
                     lease=self.leases.get(name),
-                    evidence=self._report(pod, name, history=self.asked),
+                    evidence=self._report(pod, name, history=history),
                 )
                 for pod, name in enumerate(self.names)
             )
@@ -157,7 +182,7 @@ class Whole:
             flags=self._in_force(name),
             source="file",
             budgets=self.budgets,
-            counters=self._counters(name, self.counts),
+            counters=self._counters(name),
             ring=self._ring(pod, name) if history else (),
             long_ring=self._past(pod, long=True) if history else (),
         )
@@ -166,8 +191,8 @@ class Whole:
         if not self.ring:
             return self._past(pod)
         return tuple(
-            Snapshot.model_construct(age_seconds=(self.tick - tick) * TICK, counters=self._counters(name, counts))
-            for tick, counts in self.ring
+            Snapshot.model_construct(age_seconds=(self.tick - tick) * TICK, counters=taken[name])
+            for tick, taken in self.ring
         )
 
     def _past(self, pod: int, *, long: bool = False) -> tuple[Snapshot, ...]:
@@ -178,8 +203,8 @@ class Whole:
             for s in self.past.snapshots(pod, self.past_flags, self.budgets, long=long)
         )
 
-    def _counters(self, name: str, counts: Mapping[tuple[str, str], Counters]) -> tuple[RevisionCounters, ...]:
-        return tuple(revision(flags, self.budgets, c) for (who, flags), c in counts.items() if who == name)
+    def _counters(self, name: str) -> tuple[RevisionCounters, ...]:
+        return tuple(revision(flags, self.budgets, c) for (who, flags), c in self.counts.items() if who == name)
 
 
 def _plus(before: Counters, row: list[int]) -> Counters:
