@@ -30,6 +30,7 @@ from load.cluster.reverts import FOUR_PODS, NODE, TWENTY_PODS, caught
 from support.cluster import ClusterError
 
 EXPERIMENTS: Final = {e.key: e for e in (FOUR_PODS, NODE, BURSTS, SLOW_PODS, TWENTY_PODS, DEATH, REST)}
+TITLES: Final = {key: experiment.title for key, experiment in EXPERIMENTS.items()}
 PUBLISHED: Final = report.REPOSITORY / "docs" / "reports" / "bench-cluster.json"
 REHEARSED: Final = Path("bench-cluster.json")
 QUICK_RUNS: Final = 3
@@ -97,7 +98,7 @@ def _record(outcome: Outcome, path: Path, say: Callable[[str], None]) -> None:
 
 
 def _write_page() -> None:
-    page.PAGE.write_text(page.with_tables(page.PAGE.read_text(), report.read(PUBLISHED)))
+    page.PAGE.write_text(page.with_tables(page.PAGE.read_text(), report.read(PUBLISHED), TITLES))
 
 
 @contextmanager

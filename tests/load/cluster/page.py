@@ -17,11 +17,13 @@ PAGE: Final = Path(__file__).parents[3] / "docs" / "benchmark.md"
 UNITS: Final = {"s": " s", "MB": " MB", "cores": " cores"}
 
 
-def table(experiments: Mapping[str, Any]) -> str:
-    """Each experiment with its conditions, bars and figures."""
-    if not experiments:
-        return "Nothing was measured yet."
-    return "\n\n".join(_section(key, found) for key, found in sorted(experiments.items()))
+def table(experiments: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    """Each experiment with its conditions, bars and figures; of one that is not in the report its title, and that it is not."""
+    found = {key: _section(key, experiments[key]) for key in experiments}
+    missing = {
+        key: f"### {key}. {title}\n\nNot measured yet." for key, title in titles.items() if key not in experiments
+    }
+    return "\n\n".join(text for _, text in sorted({**found, **missing}.items()))
 
 
 def marks(name: str) -> tuple[str, str]:
@@ -32,9 +34,9 @@ def marks(name: str) -> tuple[str, str]:
     )
 
 
-def with_tables(page: str, experiments: Mapping[str, Any]) -> str:
-    """The page with what stands between marks made anew."""
-    for name, text in (("bars", table(experiments)), ("rivals", comparison(experiments))):
+def with_tables(page: str, experiments: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    """The page with what stands between marks made anew; `titles` are of all experiments that there are."""
+    for name, text in (("bars", table(experiments, titles)), ("rivals", comparison(experiments))):
         begin, end = marks(name)
         before, rest = page.split(begin)
         page = f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end, 1)[1]}"

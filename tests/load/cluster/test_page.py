@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from load.bars import RULES, Bar
 from load.cluster import page, report
-from load.cluster.__main__ import EXPERIMENTS, PUBLISHED
+from load.cluster.__main__ import EXPERIMENTS, PUBLISHED, TITLES
 from load.cluster.experiment import Experiment, carry_out
 from load.cluster.rivals import comparison
 
 
 def test_the_page_when_read_then_its_table_is_what_the_report_says() -> None:
     text = page.PAGE.read_text()
-    assert page.with_tables(text, report.read(PUBLISHED)) == text, "run: make bench-cluster ARGS=--page"
+    assert page.with_tables(text, report.read(PUBLISHED), TITLES) == text, "run: make bench-cluster ARGS=--page"
 
 
 def test_the_report_when_read_then_its_bars_are_what_its_raw_runs_give() -> None:
@@ -55,7 +55,7 @@ def test_the_table_when_made_then_tells_value_extremes_bar_and_whether_it_is_met
     outcome = carry_out(experiment(lambda _, n: {"x": n + 0.5}), None, 3, lambda _: None)
     path = tmp_path / "reports" / "r.json"
     report.write(path, {"z": report.recorded(outcome)})
-    text = page.table(report.read(path))
+    text = page.table(report.read(path), {})
     assert "### z. A title" in text
     assert "3 runs, 2 at once" in text
     assert "| x, most | **2.5 s** (1 to 2) | <= 2 s | **not met** |" in text
@@ -73,11 +73,11 @@ def test_an_experiment_when_it_is_measured_again_then_the_rows_of_the_others_sta
 def test_the_page_when_made_anew_then_only_what_is_between_the_marks_changes() -> None:
     (begin, end), (first, last) = page.marks("bars"), page.marks("rivals")
     text = f"x\n{begin}\nold\n{end}\ny\n{first}\n{last}\nz"
-    made = page.with_tables(text, {})
-    assert made.startswith(f"x\n{begin}\n\nNothing was measured yet.\n\n{end}\ny\n{first}\n\n|")
+    made = page.with_tables(text, {}, {"x": "One"})
+    assert made.startswith(f"x\n{begin}\n\n### x. One\n\nNot measured yet.\n\n{end}\ny\n{first}\n\n|")
     assert made.endswith(f"|\n\n{last}\nz")
     assert "| **MemoryStack, a flag on 1 of 4 pods (node)** | - | - | - | - | - |" in made
-    assert page.with_tables(made, {}) == made
+    assert page.with_tables(made, {}, {"x": "One"}) == made
 
 
 def test_the_comparison_when_ours_was_measured_then_has_medians_extremes_and_counts() -> None:
