@@ -27,7 +27,7 @@ def four(stack: Stack) -> Iterator[Stack]:
     """A stack of four pods under traffic, at rest."""
     stack.apply(replicas=4)
     stack.wait_idle()
-    with stack.traffic(rate=80, seconds=240):
+    with stack.traffic(rate=80, seconds=600):
         yield stack
 
 
@@ -52,19 +52,24 @@ class Phases:
     def __init__(self, api: httpx.Client, stack: Stack) -> None:
         self._api, self._stack = api, stack
         self._from = stack.get()["metadata"]["resourceVersion"]
+        self.order: list[str] = []
+        """Phases, as they came."""
+        self.health: set[tuple[str, str]] = set()
+        """(phase, kstatus) of the versions whose spec had been read."""
 
-    def seen(self) -> tuple[list[str], set[tuple[str, str]]]:
-        """Phases in their order, and (phase, kstatus) of the versions whose spec had been read."""
+    def read(self) -> None:
+        """What came since the last reading; an API server forgets the past after a minute or so."""
         query = {"watch": "1", "fieldSelector": f"metadata.name={self._stack.name}", "resourceVersion": self._from}
         path = self._stack.path.rpartition("/")[0]
         with self._api.stream("GET", path, params={**query, "timeoutSeconds": "1"}) as answer:
             found = [json.loads(line)["object"] for line in answer.iter_lines()]
-        phases: list[str] = []
         for one in found:
-            if one["status"]["phase"] not in phases[-1:]:
-                phases.append(one["status"]["phase"])
-        read = [o for o in found if o["status"].get("observedGeneration") == o["metadata"]["generation"]]
-        return phases, {(o["status"]["phase"], kstatus(o)) for o in read}
+            self._from = one["metadata"]["resourceVersion"]
+            phase = one["status"]["phase"]
+            if phase not in self.order[-1:]:
+                self.order.append(phase)
+            if one["status"].get("observedGeneration") == one["metadata"]["generation"]:
+                self.health.add((phase, kstatus(one)))
 
 
 def test_half_a_pause_an_abort_a_retry_and_the_end_then_tell_their_story_and_leave_stable_untouched(
@@ -77,13 +82,16 @@ def test_half_a_pause_an_abort_a_retry_and_the_end_then_tell_their_story_and_lea
     assert len(four.leased()) == 2
     ready = ("wait", "--for=condition=Ready", "--timeout=1s", f"mstack/{four.name}")
     four.kubectl(*ready)
+    phases.read()
     assert four.condition("Ready")["reason"] == "WaitingForPerson"
     assert asked(person, four, "abort")["reason"] == "Aborted"
     four.wait_for("Rejected")
     four.kubectl(*ready)
+    phases.read()
     assert (four.leased(), four.status["stable"]) == ([], stable)
     assert asked(person, four, "retry")["reason"] == "Retried"
     four.wait_for("Paused")
+    phases.read()
     assert four.status["stable"] == stable
     assert asked(person, four, "resume")["reason"] == "Resumed"
     four.wait_ended(2)
@@ -98,7 +106,8 @@ def test_half_a_pause_an_abort_a_retry_and_the_end_then_tell_their_story_and_lea
             *("RolloutStarted", "StageStarted", "StepStarted", "StepStarted", "StagePromoted", "RolloutCompleted"),
         ]
     )
-    order, health = phases.seen()
+    phases.read()
+    order, health = phases.order, phases.health
     kept = [p for p, _ in groupby(p for p in order if p in {"Paused", "Rejected", "Progressing"})]
     assert kept == ["Progressing", "Paused", "Rejected", "Progressing", "Paused", "Progressing"]
     assert {h for p, h in health if p == "Paused"} == {"Current"}, "a wait for a person would time out in every sync"

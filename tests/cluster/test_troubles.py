@@ -155,7 +155,7 @@ def test_a_running_stack_when_its_new_image_cannot_be_pulled_then_serves_on_and_
         stack.apply(image="memorystack-stub:1")
         stack.wait_idle()
         stack.wait(lambda: kstatus(stack.get()) == "Current", "it is still called stalled")
-    assert stack.uids() == before
+    stack.wait(lambda: stack.uids() == before, "pods of the image that is not there stay")
     assert all(a.status == 200 for a in traffic.answers)
 
 
