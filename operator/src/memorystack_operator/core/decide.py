@@ -109,8 +109,9 @@ def _recorded(situation: Situation, status: Status) -> Status:
     """With what only people read: it changes with each request, so it goes along when there is something to write."""
     rollout = status.rollout
     if rollout and status.stable:
-        canary = [p.evidence for p in situation.seen.pods if p.name in rollout.pods]
-        others = [p.evidence for p in situation.seen.pods if p.name not in rollout.pods]
+        chosen = frozenset(rollout.pods)
+        canary = [p.evidence for p in situation.seen.pods if p.name in chosen]
+        others = [p.evidence for p in situation.seen.pods if p.name not in chosen]
         arms = {
             operation: ArmsP95(
                 canary=quantile_ms(total_of(canary, operation, rollout.revision)),

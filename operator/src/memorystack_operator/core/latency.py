@@ -18,8 +18,8 @@ def total_of(reports: Iterable[EvidenceReport | None], operation: Operation, rev
         for c in r.counters
         if c.flags == revision and operation in c.operations
     ]
-    over = [sum(c.over[i] for c in found) for i in range(len(LADDER_MS))]
-    return Counters(requests=sum(c.requests for c in found), bad=sum(c.bad for c in found), over=tuple(over))
+    over = tuple(map(sum, zip(*(c.over for c in found), strict=True))) or (0,) * len(LADDER_MS)
+    return Counters(requests=sum(c.requests for c in found), bad=sum(c.bad for c in found), over=over)
 
 
 def quantile_ms(counters: Counters, q: float = 0.95) -> float | None:
