@@ -117,17 +117,17 @@ async def test_a_smaller_cache_keeps_the_newest_and_a_larger_one_all(shared: Sha
 
 
 async def test_the_same_flags_again_change_nothing_and_a_new_ttl_is_a_new_life(shared: Shared):
-    one = cache(shared, ttl=400)
+    one = cache(shared, ttl=1500)
     await one.put("k", b"x")
     shared.entries.clear()
-    await asyncio.sleep(0.25)
-    one.resize(CacheFlags(max_size=3, ttl_ms=400))
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(0.9)
+    one.resize(CacheFlags(max_size=3, ttl_ms=1500))
+    await asyncio.sleep(0.9)
     assert await one.get("k") is None
     await one.put("k", b"x")
     shared.entries.clear()
     one.resize(CacheFlags(max_size=3, ttl_ms=60_000))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1.6)
     assert await one.get("k") == Found(b"x", "lru")
     await one.put("l", b"x")
     assert shared.lives["l"] == 60_000

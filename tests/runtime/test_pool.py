@@ -106,12 +106,12 @@ async def test_with_the_pool_calls_wait_for_its_connections_and_the_waits_are_co
         assert peer.most == 2
         assert len(set(peer.connections)) == 2
         assert channel.waits.count == 3
-        # Two wait for one answer, the last one for two.
-        assert channel.waits.seconds == pytest.approx(4 * SLOW, rel=0.5)
+        # Two wait for one answer, the last one for two; on a busy machine longer.
+        assert channel.waits.seconds >= 3.5 * SLOW
 
 
 async def test_without_the_pool_nobody_waits_and_each_call_has_its_own_connection(peer: Peer):
-    peer.delay = 1.0
+    peer.delay = 4.0  # so that a busy machine, too, has all of them under way at once
     async with open_channel(peer.url, OFF) as channel:
         await asyncio.gather(*(channel.call("GET", "/") for _ in range(110)))
         assert peer.most == 110
@@ -123,11 +123,11 @@ async def test_without_the_pool_nobody_waits_and_each_call_has_its_own_connectio
 
 
 async def test_a_connection_is_kept_as_long_as_the_flag_says(peer: Peer):
-    async with open_channel(peer.url, pooled(keep_alive_ms=1000)) as channel:
+    async with open_channel(peer.url, pooled(keep_alive_ms=3000)) as channel:
         await channel.call("GET", "/")
         await asyncio.sleep(0.1)
         await channel.call("GET", "/")
-        await asyncio.sleep(1.3)
+        await asyncio.sleep(3.5)
         await channel.call("GET", "/")
     first, second, third = peer.connections
     assert first == second != third
