@@ -169,3 +169,94 @@ def test_a_promotion_says_whether_it_rests_on_pairs(operations: tuple[Judged, ..
     assert verdict.outcome is Outcome.PROMOTE
     assert verdict.paired is paired
     assert ("by pairs" in verdict.message) is paired
+
+
+BOTH = "canary 20 of 100 bad (20.0 %), stable 10 of 200 bad (5.0 %)"
+WORSE = "evidence of worse 148x of 99.5x needed"
+SILENT = op(name="recall", requests=0)
+FAILED = replace(op("over", "worse", name="failed requests"), limit="5 %")
+
+
+@pytest.mark.parametrize(
+    ("case", "operation", "message"),
+    [
+        (Case((op(),), no_data=True), "", "the pods' evidence cannot be read; nothing is judged"),
+        (
+            Case((SILENT,)),
+            "",
+            "the canary has served no request yet: send traffic (on one machine: memorystack load), or promote by hand",
+        ),
+        (
+            Case((op("within", name="delete"), op("over", "worse"), SILENT)),
+            "store",
+            (
+                f"store over its budget of 250ms and worse than stable: {BOTH}; {WORSE}; delete not judged to the end"
+                "; recall not judged (no requests)"
+            ),
+        ),
+        (
+            Case((op("within"),), errors=FAILED),
+            "failed requests",
+            f"more than 5 % of requests fail, and more than on stable: {BOTH.replace('bad', 'failed')}; {WORSE}",
+        ),
+        (
+            Case((op("within", name="delete"), op("worse", before=True))),
+            "store",
+            f"store was over 250ms before and is worse with the flag: {BOTH}; {WORSE}; delete not judged to the end",
+        ),
+        (
+            Case((op("over", "stable_over"),)),
+            "store",
+            f"store is over 250ms on both arms, so the environment is slow: {BOTH}",
+        ),
+        (
+            Case((op("over", "stable_over", before=True), op("over", name="recall", over_for=75))),
+            "recall",
+            f"recall over 250ms for 75 s, not proved worse than stable: {BOTH}",
+        ),
+        (
+            Case((op(enough=False), op(name="recall", enough=False), op(name="delete"))),
+            "",
+            "too few requests to judge store, recall (30 and two reads are needed)",
+        ),
+        (Case((op(),), early=True), "", "within the step's minDuration, which holds back promotions only"),
+        (
+            Case((op("within", "worse"),), require_better=True),
+            "store",
+            f"store is within 250ms but worse than stable, and Better is required: {BOTH}; {WORSE}",
+        ),
+        (Case((op("within"),)), "store", f"store within 250ms: {BOTH}; evidence 148x of 99.5x needed"),
+        (
+            Case((op("within"), op("better", name="recall", before=True), op(name="delete", requests=0))),
+            "recall",
+            (
+                f"store within 250ms: {BOTH}; evidence 148x of 99.5x needed; recall improves: {BOTH}"
+                "; evidence 148x of 99.5x needed (still over 250ms); delete not judged (no requests)"
+            ),
+        ),
+        (
+            Case((op("within", "worse"),)),
+            "store",
+            f"store within 250ms: {BOTH}; evidence 148x of 99.5x needed, but worse than stable",
+        ),
+        (
+            Case((op(), op(name="recall")), timed_out=True),
+            "",
+            (
+                f"the evidence did not suffice in time: store: {BOTH}, within budget 2.72x of 99.5x needed"
+                f"; recall: {BOTH}, within budget 2.72x of 99.5x needed"
+            ),
+        ),
+        (
+            Case((op(), op(name="delete"), SILENT)),
+            "",
+            (
+                "store: within 2.72x of 99.5x needed, over 2.72x of 99.5x needed"
+                "; delete: within 2.72x of 99.5x needed, over 2.72x of 99.5x needed; recall not judged (no requests)"
+            ),
+        ),
+    ],
+)
+def test_a_verdict_names_the_operation_it_rests_on_and_says_why(case: Case, operation: str, message: str):
+    verdict = judge(case)
+    assert (verdict.operation, verdict.message) == (operation, message)

@@ -35,7 +35,7 @@ from support.mutation import switch
 
 ASKED: Final = "MEMORYSTACK_MUTATION"
 """The variable with what to do, as JSON: files by module, sample, seed, children, and the file for the outcomes."""
-BUDGET: Final = 5.0
+BUDGET: Final = 3.0
 """CPU seconds of tests for one mutant. A survivor of that might be noticed by a slower test: the score is never too good."""
 TICK: Final = 0.01
 MUTMUTS_IMPORT: Final = "from mutmut.mutation.trampoline import wrap_in_trampoline as _mutmut_mutated, MutantDict\n"
@@ -113,7 +113,13 @@ class Worker:
         return True
 
 
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    _end_with_parent()
     asked = json.loads(os.environ[ASKED])
     targets = {}
     for name, file in asked["modules"].items():
@@ -238,8 +244,7 @@ def _start(session: pytest.Session, module: str, mutant: str, chosen: list[int],
     child = os.fork()
     if child:
         return child
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with its parent
+    _end_with_parent()
     seconds = ceil(10 + 5 * sum(costs[one].cpu for one in chosen))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
