@@ -1,7 +1,7 @@
 """Whatever happens, in any order: what must always hold of `decide`.
 
-Each run begins in a phase of its own, the deep ones among them. `MACHINE_EXAMPLES=2000` asks for more than the few of a
-usual run.
+Each run begins in a phase of its own, the deep ones among them. A usual run repeats the same few;
+`MACHINE_EXAMPLES=2000` asks for more, and for other ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEPS = [
 ]
 GIVES_FLAGS_TO_ALL = {"StagePromoted", "PromotedByHand", "LateRegression", "NotJudged"}
 """Without one of these events nothing that serves everywhere may change."""
-AT_REST = 4
+AT_REST = 8
 """Decisions on the same observations after which nothing more may happen: begin, flip, and what follows at once."""
 
 
@@ -117,7 +117,9 @@ class Rollouts(RuleBasedStateMachine):
         world.bad["store", "canary"] = world.bad["recall", "canary"] = 0.0
         current = world.status.rollout
         held = world.status.paused or world.stack.spec.rollout.paused or world.stack.spec.replicas == 1
-        assert held or current is None or not world.flagged or current.reverse
+        # In windows a flag is on half of the time, until they have decided or time is out.
+        asked = current is not None and current.state in ("Switchback", "Proving")
+        assert held or current is None or not world.flagged or current.reverse or asked
 
     @rule(seconds=st.integers(1, 20), share=st.sampled_from([0.05, 0.5]))
     def fail_on_the_canary(self, seconds: int, share: float) -> None:
@@ -353,5 +355,6 @@ TestRollouts.settings = settings(
     max_examples=int(os.environ.get("MACHINE_EXAMPLES", "12")),
     stateful_step_count=12,
     deadline=None,
+    derandomize="MACHINE_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )
