@@ -390,10 +390,12 @@ def test_a_later_step_has_a_proof_of_its_own_and_no_three_minutes_for_plain():
 
 def test_the_tale_of_a_proof_tells_of_the_suspicion_while_it_lasts():
     world = proving_since(20)
-    assert not any("blame" in s for s in explain("mem", world.stack.spec, world.status).sentences)
+    assert not any("overloads" in s for s in explain("mem", world.stack.spec, world.status).sentences)
     world.shared = 0.3
     assert world.run(90, until=suspected)
-    assert any("is needed to blame it" in s for s in explain("mem", world.stack.spec, world.status).sentences)
+    told = explain("mem", world.stack.spec, world.status).sentences
+    assert any("either the flag overloads something that all pods share" in s for s in told)
+    assert any("no pair of short windows is whole yet" in s for s in told)
     names = [lean.name for lean in standing_of(world.stack.spec, world.status.rollout).leans]
     assert names == ["own", "shared", "proved", "harms", "cleared"]
     assert world.run(250, until=ended)
