@@ -106,10 +106,7 @@ def load(
     """
     if not allow_remote:
         check_target(url)
-    for path in (report, interim):
-        if path and not path.absolute().parent.is_dir():
-            msg = f"{path}: its folder is missing, so nothing could be written there after the load: make it first"
-            raise CannotStart(msg)
+    _check_folders(report, interim)
     plan = Plan(
         url=url.rstrip("/"),
         fewest_chunks=chunks[0],
@@ -148,6 +145,14 @@ def check_target(url: str) -> None:
     if not found or not all(ipaddress.ip_address(address).is_loopback for address in found):
         msg = f"--url {url}: not an address of this machine; --allow-remote sends load there, if you may"
         raise CannotStart(msg)
+
+
+def _check_folders(*paths: Path | None) -> None:
+    """Before the load, not after it."""
+    for path in paths:
+        if path and not path.absolute().parent.is_dir():
+            msg = f"{path}: its folder is missing, so nothing could be written there after the load: make it first"
+            raise CannotStart(msg)
 
 
 async def _run(traffic: Traffic, tell: Callable[[Summary], None]) -> Summary:

@@ -158,11 +158,12 @@ def _looked_back(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
     told = situation.history_told
     if not told or rollout.calibration is None or not rooms_wanted(rollout, situation.spec, situation.now):
         return rollout
-    reports = [p.evidence for p in situation.seen.pods if p.evidence and p.ready]
     budgets, priors = situation.spec.rollout.wire_budgets().p95_ms, rollout.calibration.operations
     now, since = situation.now.timestamp(), situation.status.promoted_at
     rooms = {
-        name: room_of(reports, Scope(name, situation.stable.revision, now, budgets[name], since), prior.effect.phi_abs)
+        name: room_of(
+            situation.reports, Scope(name, situation.stable.revision, now, budgets[name], since), prior.effect.phi_abs
+        )
         for name, prior in priors.items()
     }
     return rollout.model_copy(update={"rooms": rooms, "rooms_at": situation.now})

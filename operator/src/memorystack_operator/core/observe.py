@@ -69,6 +69,12 @@ class PodSeen:
     surge: bool = False
     """Of the second Deployment."""
 
+    @property
+    def served(self) -> int:
+        """Requests of all operations since its process began; 0 where nothing was read."""
+        books = self.evidence.counters if self.evidence else ()
+        return sum(counters.requests for book in books for counters in book.operations.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Observations:

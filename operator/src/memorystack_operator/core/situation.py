@@ -19,7 +19,7 @@ from memorystack_operator.core.observe import Observations, PodSeen
 from memorystack_operator.core.stabilization import Promotion
 from memorystack_operator.core.stages import Stage, in_spec, pending
 from memorystack_operator.core.state import PlannedStep, RolloutStatus, Status
-from memorystack_runtime.contract import Operation
+from memorystack_runtime.contract import EvidenceReport, Operation
 
 __all__ = ["Move", "Outcome", "Situation"]
 
@@ -144,11 +144,15 @@ class Situation:
         return frozenset(self.status.rollout.pods if self.status.rollout else ())
 
     @cached_property
+    def reports(self) -> tuple[EvidenceReport, ...]:
+        """What the ready pods told, as far as it could be read."""
+        return tuple(p.evidence for p in self.seen.pods if p.evidence and p.ready)
+
+    @cached_property
     def calibration(self) -> Calibration:
         """From the rings that were just read: the priors of the stage under way."""
-        reports = [p.evidence for p in self.seen.pods if p.evidence and p.ready]
         return calibrate(
-            reports,
+            self.reports,
             self.spec.rollout.wire_budgets().p95_ms,
             flags=self.stable.revision,
             chosen={p.uid for p in self.canary},
@@ -161,7 +165,7 @@ class Situation:
     @property
     def history_told(self) -> bool:
         """Some pod's rings came with this reading."""
-        return any(p.evidence and (p.evidence.ring or p.evidence.long_ring) for p in self.seen.pods if p.ready)
+        return any(r.ring or r.long_ring for r in self.reports)
 
     @property
     def planned(self) -> PlannedStep:

@@ -62,7 +62,7 @@ def missing(surge: Surge, seen: Observations, now: datetime) -> str:
         return f"the evidence of {pod.name} cannot be read"
     served, rule = (now - surge.ready_since).total_seconds(), seen.warming
     return (
-        f"{pod.name} has served {served:.0f} s and {_requests(pod)} requests; {rule.serving.total_seconds():.0f} s and "
+        f"{pod.name} has served {served:.0f} s and {pod.served} requests; {rule.serving.total_seconds():.0f} s and "
         f"{rule.requests}, or {rule.longest.total_seconds():.0f} s with fewer, are needed"
     )
 
@@ -90,9 +90,4 @@ def _warm(surge: Surge, pod: PodSeen, rule: Warming, now: datetime) -> bool:
     if surge.ready_since is None or pod.evidence is None:
         return False
     served = max(timedelta(), now - surge.ready_since)
-    return served >= rule.longest or (served >= rule.serving and _requests(pod) >= rule.requests)
-
-
-def _requests(pod: PodSeen) -> int:
-    books = pod.evidence.counters if pod.evidence else ()
-    return sum(counters.requests for book in books for counters in book.operations.values())
+    return served >= rule.longest or (served >= rule.serving and pod.served >= rule.requests)

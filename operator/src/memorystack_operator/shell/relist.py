@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import structlog
 
 from memorystack_operator.shell.api_server import ApiFailure, ApiServer, Refused
 from memorystack_operator.shell.credentials import CannotConnect
 from memorystack_operator.shell.records import Record, record_of
-from memorystack_operator.shell.resources import Resource
+from memorystack_operator.shell.resources import PAGE, Resource
 from memorystack_operator.shell.store import Store
 from memorystack_operator.shell.telemetry import Telemetry
 
 __all__ = ["Relist"]
 
-PAGE: Final = "50"
-"""Objects: a page is parsed whole, 30 KB for each, before the slim records are made of it."""
 _log = structlog.get_logger(__name__)
 
 
@@ -83,7 +80,7 @@ class Relist:
         more = {"labelSelector": resource.selector} if resource.selector else {}
         token = ""
         while True:
-            params = {**more, "limit": PAGE, **({"continue": token} if token else {})}
+            params = {**more, "limit": str(PAGE), **({"continue": token} if token else {})}
             try:
                 page = await self._api.get(resource.path(namespace), **params)
             except Refused as error:

@@ -7,7 +7,7 @@ from typing import Final
 
 from memorystack_operator.api.spec import API_VERSION, KIND
 
-__all__ = ["CHILDREN", "DEPLOYMENTS", "EVENTS", "LEASES", "OURS", "PODS", "STACKS", "Resource", "resource_of"]
+__all__ = ["CHILDREN", "DEPLOYMENTS", "EVENTS", "LEASES", "OURS", "PAGE", "PODS", "STACKS", "Resource", "resource_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Resource:
         return f"{root}{where}/{self.plural}" + (f"/{name}" if name else "") + (f"/{sub}" if sub else "")
 
 
+PAGE: Final = 50
+"""Objects of a list that are in memory at a time: parsed, each takes 30 KB, and what a start once needed is never given back."""
 OURS: Final = "app.kubernetes.io/managed-by=memorystack-operator"
 STACKS: Final = Resource(API_VERSION, "memorystacks", KIND)
 PODS: Final = Resource("v1", "pods", "Pod", OURS)

@@ -19,13 +19,11 @@ import structlog
 
 from memorystack_operator.shell.credentials import Door
 from memorystack_operator.shell.records import Record, record_of
-from memorystack_operator.shell.resources import Resource
+from memorystack_operator.shell.resources import PAGE, Resource
 
 __all__ = ["Change", "Watch"]
 
 _log = structlog.get_logger(__name__)
-PAGE: Final = 50
-"""Objects of a list that are in memory at a time: parsed, each takes 30 KB, and what a start once needed is never given back."""
 STOP_SECONDS: Final = 8.0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -79,7 +78,7 @@ def calibrating(situation: Situation) -> Outcome | None:
     told, said = situation.history_told, situation.rollout.message
     if told and situation.calibration.ready:
         return Outcome(Move.FLIP, "Calibrated", situation.calibration.message)
-    if not any(_served(situation)):
+    if not any(p.served for p in situation.seen.pods):
         return Outcome(Move.HOLD, "Calibrating", SILENT)
     if told:
         return Outcome(Move.HOLD, "Calibrating", f"{situation.calibration.message}{WAIT}")
@@ -106,10 +105,3 @@ def not_applied_yet(situation: Situation) -> Outcome | None:
     waited = situation.since(rollout.state_since)
     reason = "FlagsNotApplied" if waited > UNAPPLIED else "FlagsSettling"
     return Outcome(Move.HOLD, reason, f"{', '.join(late) or 'the canary'} does not report the flags yet")
-
-
-def _served(situation: Situation) -> Iterator[int]:
-    """Requests of each pod's operations since its start."""
-    for pod in situation.seen.pods:
-        for revision in pod.evidence.counters if pod.evidence else ():
-            yield from (counters.requests for counters in revision.operations.values())
