@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -36,19 +35,8 @@ def canary(served: ControlPlane, api: httpx.Client, namespace: str, mortal: Oper
     stack.wait_idle()
     with stack.traffic(rate=60, seconds=180):
         stack.apply(features=EVEN)
-        stack.wait(lambda: counted(stack) > 20, "nothing is counted")
+        stack.wait(lambda: stack.counted > 20, "nothing is counted")
         yield stack
-
-
-def rollout(stack: Stack) -> dict[str, Any]:
-    found: dict[str, Any] = stack.status.get("rollout") or {}
-    return found
-
-
-def counted(stack: Stack) -> int:
-    """Requests of the canary on record."""
-    evidence = rollout(stack).get("evidence") or {}
-    return int(evidence.get("recall", {}).get("canaryRequests", 0))
 
 
 def flags_of(stack: Stack) -> dict[str, str]:
@@ -68,13 +56,13 @@ def test_an_operator_when_killed_amid_a_canary_and_restarted_then_goes_on_with_t
     canary: Stack, mortal: Operator
 ) -> None:
     """R15."""
-    before, seen, lent = rollout(canary), counted(canary), canary.leased()
+    before, seen, lent = canary.rollout, canary.counted, canary.leased()
     target = before["revision"]
     mortal.end(signal.SIGKILL)
     mortal.start().wait_ready()
     mortal.until(lambda: mortal.leads, "nobody leads")
-    canary.wait(lambda: counted(canary) > seen, "no evidence is added", 40)
-    after = rollout(canary)
+    canary.wait(lambda: canary.counted > seen, "no evidence is added", 40)
+    after = canary.rollout
     for field in ("id", "step", "state", "flippedAt", "firstCanaryRequestAt", "appliedAt", "pods", "startedAt"):
         assert after[field] == before[field], field
     assert after["stepSeconds"] >= before["stepSeconds"]
@@ -87,7 +75,7 @@ def test_flags_when_the_operator_is_dead_then_run_out_by_themselves_and_return_o
     canary: Stack, mortal: Operator
 ) -> None:
     """R16, and R15 after a long absence."""
-    before, (name,) = rollout(canary), canary.leased()
+    before, (name,) = canary.rollout, canary.leased()
     stable = canary.status["stable"]["revision"]
     mortal.end(signal.SIGKILL)
     died = time.monotonic()
@@ -104,7 +92,7 @@ def test_flags_when_the_operator_is_dead_then_run_out_by_themselves_and_return_o
     assert flags_of(canary)[name] == stable
     mortal.start().wait_ready()
     canary.wait(lambda: before["revision"] in flags_of(canary).values(), "the flags do not return", 30)
-    after = rollout(canary)
+    after = canary.rollout
     assert (after["id"], after["step"], after["flippedAt"]) == (before["id"], before["step"], before["flippedAt"])
     assert after["evidence"]["recall"]["canaryRequests"] >= before["evidence"]["recall"]["canaryRequests"]
     assert canary.events() == ["RolloutStarted", "StageStarted"]

@@ -46,13 +46,8 @@ def canary(served: ControlPlane, api: httpx.Client, namespace: str, first: Opera
     stack.wait_idle()
     with stack.traffic(rate=40, seconds=120):
         stack.apply(features=EVEN)
-        stack.wait(lambda: counted(stack) > 10, "nothing is counted")
+        stack.wait(lambda: stack.counted > 10, "nothing is counted")
         yield stack
-
-
-def counted(stack: Stack) -> int:
-    evidence = (stack.status.get("rollout") or {}).get("evidence") or {}
-    return int(evidence.get("recall", {}).get("canaryRequests", 0))
 
 
 def written(plane: ControlPlane, namespace: str, account: str, since: float) -> list[str]:

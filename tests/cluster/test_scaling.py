@@ -33,17 +33,6 @@ def sizes_since(api: httpx.Client, stack: Stack, version: str) -> set[int]:
     return {event["object"]["spec"]["replicas"] for event in events}
 
 
-def rollout(stack: Stack) -> dict[str, Any]:
-    found: dict[str, Any] = stack.status.get("rollout") or {}
-    return found
-
-
-def counted(stack: Stack) -> int:
-    """Requests of the canary on record."""
-    evidence = rollout(stack).get("evidence") or {}
-    return int(evidence.get("recall", {}).get("canaryRequests", 0))
-
-
 def ready(stack: Stack) -> int:
     """Pods that serve."""
     return sum(
@@ -54,7 +43,7 @@ def ready(stack: Stack) -> int:
 def begin(stack: Stack, steps: list[dict[str, Any]]) -> str:
     """A canary under way; its pod."""
     stack.apply(features=EVEN, rollout={**stack.spec["rollout"], "steps": steps})
-    stack.wait(lambda: counted(stack) > 10, "nothing is counted")
+    stack.wait(lambda: stack.counted > 10, "nothing is counted")
     (pod,) = stack.leased()
     return pod
 
@@ -64,16 +53,16 @@ def test_a_paused_canary_when_the_stack_grows_and_shrinks_then_share_pod_and_evi
     with four.traffic(rate=60, seconds=180):
         first = begin(four, PAUSED)
         four.wait_for("Paused")
-        seen = counted(four)
+        seen = four.counted
         four.apply(replicas=8)
         four.wait(lambda: len(four.leased()) == 2, "two of eight pods are a quarter")
         assert first in four.leased()
-        assert counted(four) >= seen
+        assert four.counted >= seen
         four.apply(replicas=4)
         four.wait(lambda: ready(four) == len(four.pods()) == 4, "it does not shrink")
         four.wait(lambda: four.leased() == [first], "the first canary pod is kept, alone")
         four.wait_for("Paused")
-        assert counted(four) >= seen
+        assert four.counted >= seen
         four.kubectl("annotate", "mstack", four.name, "memorystack.dev/action=promote@r12")
         four.wait_idle()
     assert [(line["stage"], line["outcome"]) for line in four.status["history"]] == [("cache", "Promoted")]
@@ -83,11 +72,11 @@ def test_a_canary_when_the_stack_shrinks_then_the_others_leave_first(four: Stack
     """R14b."""
     with four.traffic(rate=60, seconds=120):
         pod = begin(four, LONG)
-        seen = counted(four)
+        seen = four.counted
         four.apply(replicas=2)
         four.wait(lambda: len(four.pods()) == 2, "it does not shrink")
         assert four.leased() == [pod]
-        four.wait(lambda: counted(four) > seen, "evidence does not go on")
+        four.wait(lambda: four.counted > seen, "evidence does not go on")
     assert four.events() == ["RolloutStarted", "StageStarted"]
 
 
@@ -98,15 +87,15 @@ def test_a_canary_when_all_pods_are_restarted_then_waits_and_goes_on_with_anothe
     version = four.deployment["metadata"]["resourceVersion"]
     with four.traffic(rate=60, seconds=120) as traffic:
         begin(four, LONG)
-        old, id_before = four.uids(), rollout(four)["id"]
+        old, id_before = four.uids(), four.rollout["id"]
         told = set()
         four.kubectl("rollout", "restart", f"deployment/{four.name}")
         four.wait(lambda: told.add(four.status["message"]) or not old & four.uids(), "pods stay")
         four.wait(lambda: ready(four) == len(four.pods()) == 4, "it does not settle")
-        seen = counted(four)
-        four.wait(lambda: counted(four) > seen, "evidence does not go on")
+        seen = four.counted
+        four.wait(lambda: four.counted > seen, "evidence does not go on")
         assert len(four.leased()) == 1
-        assert rollout(four)["id"] == id_before
+        assert four.rollout["id"] == id_before
     assert any("still rolling out; the step's clock stands still" in text for text in told)
     assert sizes_since(api, four, version) == {4}
     assert all(a.status == 200 for a in traffic.answers)
@@ -133,8 +122,8 @@ def test_autoscaling_when_turned_on_and_off_amid_a_canary_then_there_are_never_f
         four.wait(lambda: not four.child(scaler), "the autoscaler stays")
         four.wait(lambda: "memorystack-operator" in owners_of_replicas(four), "nobody counts the pods")
         assert four.leased() == [pod]
-        seen = counted(four)
-        four.wait(lambda: counted(four) > seen, "evidence does not go on")
+        seen = four.counted
+        four.wait(lambda: four.counted > seen, "evidence does not go on")
     assert sizes_since(api, four, version) == {4}
     assert all(a.status == 200 for a in traffic.answers)
 

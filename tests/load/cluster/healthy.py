@@ -51,7 +51,7 @@ def _slow_pods(home: Home, number: int) -> dict[str, Any]:
     ):
         time.sleep(3)
         stack.apply(features=EVEN)
-        stack.wait(lambda: _counted(stack) >= 100, "the canary does not serve")
+        stack.wait(lambda: stack.counted >= 100, "the canary does not serve")
         slow = json.dumps({"rules": [{"p95Ms": SICK_MS}]})
         for pod in stack.pods():
             httpx.put(f"http://{pod['status']['podIP']}:9090/control", content=slow, trust_env=False).raise_for_status()
@@ -75,11 +75,6 @@ def _follow(stack: Stack, enough: Callable[[float], bool], longest: float) -> fl
         if status.get("history"):
             break
     return served
-
-
-def _counted(stack: Stack) -> int:
-    evidence = (stack.status.get("rollout") or {}).get("evidence") or {}
-    return int(evidence.get("recall", {}).get("canaryRequests", 0))
 
 
 def _ended(stack: Stack) -> dict[str, Any]:
