@@ -20,6 +20,8 @@ class FakePod:
     obedient: bool = True
     restarts: int = 0
     surge: bool = False
+    leaves_at: float | None = None
+    """Unix seconds at which it is gone; it serves until then."""
     lease: FlagLease | None = None
     counts: dict[tuple[str, str], dict[str, list[int]]] = field(default_factory=dict)
     ring: list[tuple[float, tuple[RevisionCounters, ...]]] = field(default_factory=list)

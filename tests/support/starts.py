@@ -65,9 +65,27 @@ def _everywhere() -> World:
     return world
 
 
+def _alone() -> World:
+    """The surge pod of a single replica is there, and not warm yet."""
+    world = World(stack(replicas=1), rate=40)
+    world.run(150)
+    world.edit(features=FLAG, rollout=rollout(steps=LONG))
+    assert world.run(5, until=lambda w: bool(w.surging))
+    return world
+
+
+def _halves() -> World:
+    """The single replica has the flag, and is compared with its surge pod."""
+    world = _alone()
+    assert world.run(300, until=lambda w: bool(w.flagged))
+    return world
+
+
 STARTS: Final[dict[str, Callable[[], World]]] = {
     "fresh": _fresh,
     "canary": _canary,
+    "surge pod": _alone,
+    "canary beside a surge pod": _halves,
     "withdrawn": _withdrawn,
     "switchback": _switchback,
     "proving": proving_world,

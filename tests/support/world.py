@@ -81,9 +81,11 @@ class World:
         self.serial = 0
         self.pods: list[FakePod] = []
         self.surging: list[FakePod] = []
-        """The second Deployment's pod, where there is one."""
+        """Pods of the second Deployment: the one that is there, and those on their way out."""
         self.surge_starts = True
         """False: the second Deployment gets no pod."""
+        self.surge_leaves_after = 0.0
+        """Seconds that its pod is still seen after the Deployment has gone."""
         self.decisions = 0
         self.rings_read: datetime | None = None
         self.scale()
@@ -101,13 +103,21 @@ class World:
     def make_surge(self) -> None:
         """The second Deployment as it was rendered last."""
         deployments = [c["metadata"]["name"] for c in self.decision.children if c["kind"] == "Deployment"]
-        if "mem-canary" not in deployments:
-            self.surging = []
-        elif self.surge_starts and not self.surging:
+        wanted, now = "mem-canary" in deployments, self.now.timestamp()
+        for pod in self.surging:
+            if not wanted and pod.leaves_at is None:
+                pod.leaves_at = now + self.surge_leaves_after
+        self.surging = [p for p in self.surging if p.leaves_at is None or now < p.leaves_at]
+        if wanted and self.surge_starts and self.surge_pod is None:
             self.serial += 1
             name = f"mem-canary-{self.serial}"
             stable = self.status.stable.revision
-            self.surging = [FakePod(name, f"uid-{self.serial}", self.now.timestamp(), stable, surge=True)]
+            self.surging.append(FakePod(name, f"uid-{self.serial}", now, stable, surge=True))
+
+    @property
+    def surge_pod(self) -> FakePod | None:
+        """The one that is there to stay."""
+        return next((p for p in self.surging if p.leaves_at is None), None)
 
     @property
     def everybody(self) -> list[FakePod]:

@@ -34,6 +34,7 @@ class Rollouts(RuleBasedStateMachine):
     @initialize(name=st.sampled_from(sorted(STARTS)))
     def begin(self, name: str) -> None:
         self.world = start(name)
+        self.replicas = 1 if self.world.stack.spec.replicas == 1 else 3
 
     # -- what people do ---------------------------------------------------------
 
@@ -116,7 +117,7 @@ class Rollouts(RuleBasedStateMachine):
             assert second < 10 or not self.forward(step), "a step forward on bad data"
         world.bad["store", "canary"] = world.bad["recall", "canary"] = 0.0
         current = world.status.rollout
-        held = world.status.paused or world.stack.spec.rollout.paused or world.stack.spec.replicas == 1
+        held = world.status.paused or world.stack.spec.rollout.paused
         # In windows a flag is on half of the time, until they have decided or time is out.
         asked = current is not None and current.state in ("Switchback", "Proving")
         assert held or current is None or not world.flagged or current.reverse or asked
@@ -153,7 +154,7 @@ class Rollouts(RuleBasedStateMachine):
 
     @rule(index=st.integers(0, 5))
     def lose_a_pod(self, index: int) -> None:
-        if index < len(self.world.pods) > 1:
+        if index < len(self.world.pods):
             del self.world.pods[index]
             self.world.scale()
         self.watch(1)
@@ -179,6 +180,46 @@ class Rollouts(RuleBasedStateMachine):
         self.world.settled = False
         self.watch(seconds)
         self.world.settled = True
+
+    # -- what befalls the surge pod of a single replica ----------------------------
+
+    @precondition(lambda self: self.world.surging)
+    @rule(away=st.sampled_from([0, 5, 60, 400]))
+    def lose_the_surge_pod(self, away: int) -> None:
+        """Its node dies, and another comes at once, late, or after it was given up."""
+        self.world.surge_starts, self.world.surging = away == 0, []
+        self.watch(1 + away)
+        self.world.surge_starts = True
+
+    @precondition(lambda self: self.world.surge_pod)
+    @rule(seconds=st.sampled_from([1, 20, 90, 400]))
+    def make_the_surge_pod_ready_late(self, seconds: int) -> None:
+        pod = self.world.surge_pod
+        pod.ready = False
+        self.watch(seconds)
+        pod.ready = True
+
+    @precondition(lambda self: self.world.surge_pod)
+    @rule(away=st.integers(0, 10))
+    def restart_the_surge_pod(self, away: int) -> None:
+        pod = self.world.surge_pod
+        pod.ready = away == 0
+        self.watch(away)
+        pod.ready = True
+        self.world.restart_pod(pod)
+        self.watch(1)
+
+    @precondition(lambda self: self.world.surge_pod)
+    @rule(seconds=st.sampled_from([5, 40, 150]))
+    def miss_the_surge_pod(self, seconds: int) -> None:
+        pod = self.world.surge_pod
+        pod.readable = False
+        self.watch(seconds)
+        pod.readable = True
+
+    @rule(seconds=st.sampled_from([0.0, 5.0, 60.0]))
+    def removed_surge_pods_take_their_time(self, seconds: float) -> None:
+        self.world.surge_leaves_after = seconds
 
     # -- what befalls the operator ----------------------------------------------
 
@@ -233,6 +274,13 @@ class Rollouts(RuleBasedStateMachine):
             before, events = self.world.status, len(self.world.events)
             self.world.tick()
             self.compare(before, self.world.status, {str(e.reason) for e in self.world.events[events:]})
+            self.half_of_a_single_replica_is_compared_with()
+
+    def half_of_a_single_replica_is_compared_with(self) -> None:
+        """Asked when it was just decided, as pods may go in the second after."""
+        world = self.world
+        if world.status.surge and world.flagged:
+            assert any(p.ready and not p.lease and p.leaves_at is None for p in world.everybody)
 
     @staticmethod
     def compare(before: Status, after: Status, told: set[str]) -> None:
@@ -252,7 +300,26 @@ class Rollouts(RuleBasedStateMachine):
         world = self.world
         everywhere = world.status.rollout and world.status.rollout.everywhere
         if world.status.stable and world.flagged and not everywhere:
-            assert len(world.flagged) < len(world.pods) + len(world.surging)
+            assert len(world.flagged) < len(world.pods) + (world.surge_pod is not None)
+
+    @invariant()
+    def there_is_one_surge_pod_at_most_and_it_never_gets_a_flag(self) -> None:
+        world = self.world
+        second = [
+            c for c in world.decision.children if c["kind"] == "Deployment" and c["metadata"]["name"] == "mem-canary"
+        ]
+        surge = world.status.surge
+        assert len(second) == (surge is not None and surge.runs)
+        assert all(c["spec"]["replicas"] == 1 for c in second)
+        assert not {p.name for p in world.surging} & set(world.decision.pod_flags)
+        assert surge is None or surge.uid not in {p.uid for p in world.surging if p.leaves_at is not None}
+
+    @invariant()
+    def a_share_of_zero_is_told(self) -> None:
+        decision = self.world.decision
+        current = decision.status.rollout
+        if current and current.flags_on and not decision.pod_flags:
+            assert decision.status.phase in ("Waiting", "Paused")
 
     @invariant()
     def a_lease_is_of_the_stage_under_way_and_on_its_pods_only(self) -> None:
@@ -333,10 +400,10 @@ class Rollouts(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
-        world.edit(rollout=rollout(), replicas=3)
+        world.edit(rollout=rollout(), replicas=self.replicas)
         self.recover()
-        world.settled = True
-        for pod in world.pods:
+        world.settled = world.surge_starts = True
+        for pod in world.everybody:
             pod.ready = pod.readable = pod.obedient = True
         for answer in range(8):
             if world.run(1500, until=lambda w: self.at_rest or w.phase in ("Paused", "Held")) and self.at_rest:
@@ -346,8 +413,10 @@ class Rollouts(RuleBasedStateMachine):
 
     @property
     def at_rest(self) -> bool:
-        """Nothing is tried, and no pod has to follow."""
-        return self.world.status.rollout is None and self.world.status.settling is None and self.world.phase != "Paused"
+        """Nothing is tried, no pod has to follow, and none is there for a trial."""
+        status = self.world.status
+        tried = status.rollout or status.settling or status.surge or self.world.surge_pod
+        return not tried and self.world.phase != "Paused"
 
 
 TestRollouts = Rollouts.TestCase
