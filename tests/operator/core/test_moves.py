@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
-from support.world import FLAG, remembered, settled_world
+from support.moments import canary_world, moment_of, with_rollout
 
 from memorystack_operator.api.status import RolloutRecord
 from memorystack_operator.core.calibration import Calibration
@@ -21,29 +20,12 @@ from memorystack_operator.core.state import Recovery, RolloutState, RolloutStatu
 from memorystack_operator.core.switchback import Switchback
 from memorystack_operator.core.trial import Trial
 
-BUDGETS = [{"operation": "store", "p95": "250ms"}, {"operation": "recall", "p95": "400ms"}]
-
-
-@remembered
-def canary_world():
-    """Two thirds of a minute after the flip: the canary has served."""
-    world = settled_world()
-    world.edit(features=FLAG, rollout={"budgets": BUDGETS, "steps": [{"weight": 34, "minDuration": "5m"}]})
-    assert world.run(100, until=lambda w: w.status.rollout and w.status.rollout.step_seconds > 20)
-    return world
-
 
 @pytest.fixture
 def situation() -> Situation:
     world = canary_world()
-    later = world.now + timedelta(seconds=7)
     world.pods[0].restarts = 3
-    return Situation(world.stack, world.status, world.observe(), later, world.status.stable.template)
-
-
-def with_rollout(situation: Situation, **changes: object) -> Situation:
-    rollout = situation.rollout.model_copy(update=changes)
-    return replace(situation, status=situation.status.model_copy(update={"rollout": rollout}))
+    return moment_of(world, later=7)
 
 
 def withdrawn(situation: Situation, reason: str = "EnvironmentOverBudget", operation: str = "store") -> Situation:
