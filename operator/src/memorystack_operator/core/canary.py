@@ -10,7 +10,7 @@ from memorystack_operator.api.spec import Step
 from memorystack_operator.core.observe import PodSeen
 from memorystack_operator.core.state import PlannedStep
 
-__all__ = ["choose", "compared_pods", "plan_of", "pods_for", "restarts_of"]
+__all__ = ["choose", "compared_pods", "plan_of", "pods_for", "restarts_of", "weight_at"]
 
 
 def pods_for(weight: int, replicas: int) -> int:
@@ -43,6 +43,11 @@ def plan_of(steps: Sequence[Step], replicas: int) -> tuple[tuple[PlannedStep, ..
             planned.append(new)
     note = f"merged, as they take the same number of {replicas} pods: {', '.join(merged)}" if merged else ""
     return tuple(planned), note
+
+
+def weight_at(plan: Sequence[PlannedStep], step: int) -> int:
+    """In force at this step, from 0: a pause keeps the weight of the step before it."""
+    return next((planned.weight for planned in reversed(plan[: step + 1]) if not planned.pause), 0)
 
 
 def choose(pods: Sequence[PodSeen], count: int, keep: Sequence[str], seed: str) -> tuple[str, ...]:

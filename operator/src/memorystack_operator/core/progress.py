@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from memorystack_operator.api.status import Progress, RolloutRecord
-from memorystack_operator.core.state import RolloutStatus, Status
+from memorystack_operator.core.canary import weight_at
+from memorystack_operator.core.state import Status
 
 __all__ = ["progress_of"]
 
@@ -13,15 +14,9 @@ def progress_of(status: Status) -> Progress:
     p95 = _p95(status.history[-1]) if status.history else ""
     if status.rollout is None:
         return Progress(p95=p95)
-    weight = 50 if status.surge else _weight(status.rollout)
+    weight = 50 if status.surge else weight_at(status.rollout.plan, status.rollout.step)
     step = f"{status.rollout.stage} {status.rollout.step + 1}/{len(status.rollout.plan)}"
     return Progress(step=step, weight=f"{weight}%" if status.rollout.flags_on else "0%", p95=p95)
-
-
-def _weight(rollout: RolloutStatus) -> int:
-    """A pause keeps the weight of the step before it."""
-    done = rollout.plan[: rollout.step + 1]
-    return next((step.weight for step in reversed(done) if not step.pause), 0)
 
 
 def _p95(record: RolloutRecord) -> str:

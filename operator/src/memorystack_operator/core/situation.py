@@ -14,7 +14,7 @@ from functools import cached_property
 from memorystack_operator.api.spec import MemoryStack, Spec
 from memorystack_operator.api.status import Stable
 from memorystack_operator.core.calibration import Calibration, calibrate
-from memorystack_operator.core.canary import compared_pods, pods_for
+from memorystack_operator.core.canary import compared_pods, pods_for, weight_at
 from memorystack_operator.core.observe import Observations, PodSeen
 from memorystack_operator.core.stabilization import Promotion
 from memorystack_operator.core.stages import Stage, in_spec, pending
@@ -173,17 +173,11 @@ class Situation:
         return self.rollout.plan[self.rollout.step]
 
     @property
-    def weight(self) -> int:
-        """The weight in force: a pause keeps that of the step before it."""
-        done = self.rollout.plan[: self.rollout.step + 1]
-        return next((step.weight for step in reversed(done) if not step.pause), 0)
-
-    @property
     def wanted_canaries(self) -> int:
         """k, for the replicas that should be there now; a reverse canary's switchback takes every pod that is ready."""
         if self.rollout.everywhere:
             return sum(p.ready for p in self.seen.pods)
-        return pods_for(self.weight, self.replicas)
+        return pods_for(weight_at(self.rollout.plan, self.rollout.step), self.replicas)
 
     @property
     def wanted_share(self) -> float:
