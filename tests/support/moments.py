@@ -9,7 +9,7 @@ from support.world import FLAG, World, remembered, settled_world
 
 from memorystack_operator.core.situation import Situation
 
-__all__ = ["canary_world", "moment_of", "with_rollout", "with_status"]
+__all__ = ["BUDGETS", "canary_world", "moment_of", "with_rollout", "with_status"]
 
 BUDGETS = [{"operation": "store", "p95": "250ms"}, {"operation": "recall", "p95": "400ms"}]
 
