@@ -288,11 +288,6 @@ def test_where_both_values_were_over_budget_the_pairs_are_told():
     assert "budget for store" in late(switchback=by_lot())[0]
 
 
-@pytest.mark.parametrize("judged", [{}, {"store": STORE}], ids=["nothing", "others alone"])
-def test_before_anything_is_compared_a_late_question_has_nothing_to_tell(judged: dict[str, ArmCounts]):
-    assert late(judged=judged) == ()
-
-
 # -- the smallest parts ------------------------------------------------------------
 
 
