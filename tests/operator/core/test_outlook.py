@@ -6,7 +6,7 @@ import pytest
 from support.world import FLAG, POOL, World, rollout, settled_world, stack
 
 from memorystack_operator.core import Status
-from memorystack_operator.core.advice import Plan, remarks, wait_text
+from memorystack_operator.core.advice import Plan, remarks
 from memorystack_operator.core.evidence import DesignEffect
 from memorystack_operator.core.outlook import outlook
 from memorystack_operator.core.room import Room
@@ -239,10 +239,3 @@ def test_a_new_template_is_said_to_roll_without_judgement():
     world = settled_world(30)
     spec = {"features": FLAG, "template": {"env": [{"name": "A", "value": "1"}]}}
     assert any("is not judged" in text for text in planned(spec, traffic(), status=world.status)[1])
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "never"), (40.4, "40 s"), (119.0, "119 s"), (420.0, "7 min"), (9000.0, "2.5 h")]
-)
-def test_waits_are_told_in_the_unit_that_people_would_use(seconds: float | None, text: str):
-    assert wait_text(seconds) == text

@@ -71,7 +71,7 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}decide.py", "decide"),
     (f"{CORE}forecast.py", "forecast outlook"),
     (f"{CORE}outlook.py", "outlook forecast"),
-    (f"{CORE}advice.py", "outlook"),
+    (f"{CORE}advice.py", "advice outlook"),
     (f"{CORE}room.py", "proving outlook"),
     (f"{CORE}explain.py", "explain late_reasons"),
     (f"{CORE}standing.py", "standing late_reasons"),
