@@ -72,6 +72,7 @@ class Rollouts(RuleBasedStateMachine):
     @rule(replicas=st.integers(1, 6))
     def scale(self, replicas: int) -> None:
         self.world.edit(replicas=replicas)
+        self.watch(1)
 
     @rule(verb=st.sampled_from(["promote", "abort", "pause", "resume", "retry", "dance"]), serial=st.integers(0, 999))
     def act(self, verb: str, serial: int) -> None:

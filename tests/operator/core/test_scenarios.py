@@ -572,6 +572,27 @@ def test_scaling_during_a_canary_keeps_the_share_the_evidence_and_the_pods():
     assert len(world.flagged) == 2
 
 
+@pytest.mark.parametrize("silent", ["everybody", "new pods"])
+def test_a_pod_that_does_not_answer_gets_no_flag_until_it_does(silent: str):
+    """R12 and R6: nobody could tell what it makes of the flag"""
+    world = settled_world()
+    world.edit(features=FLAG, rollout=rollout(steps=[{"weight": 34, "minDuration": "100s"}]))
+    assert world.run(60, until=flagged)
+    before = world.flagged
+    world.edit(replicas=9)
+    for pod in world.pods if silent == "everybody" else world.pods[3:]:
+        pod.readable = False
+    world.run(20)
+    allowed = before if silent == "everybody" else [p.name for p in world.pods[:3]]
+    assert before[0] in world.flagged
+    assert set(world.flagged) <= set(allowed)
+    assert world.phase == "Waiting"
+    for pod in world.pods:
+        pod.readable = True
+    world.run(2)
+    assert len(world.flagged) == 3
+
+
 def test_a_lost_canary_pod_is_replaced_and_never_a_silent_share_of_zero():
     """R14b"""
     world = settled_world()

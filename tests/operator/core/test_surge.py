@@ -91,6 +91,13 @@ def test_a_surge_pod_is_warm_after_ten_seconds_and_thirty_requests_or_thirty_sec
     assert (world.now - began).total_seconds() == pytest.approx(seconds + 1, abs=1)
 
 
+def test_when_the_clock_jumps_back_an_hour_the_surge_pod_is_warm_as_soon_as_ever():
+    world = surging()
+    world.run(3)
+    world.now -= timedelta(hours=1)
+    assert world.run(14, until=lambda w: w.status.surge.warm)
+
+
 def test_while_the_surge_pod_warms_up_the_status_says_so_and_no_flag_is_lent():
     world = surging()
     world.run(4)

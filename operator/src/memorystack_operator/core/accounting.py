@@ -60,9 +60,10 @@ def _with(situation: Situation, rollout: RolloutStatus) -> Situation:
 
 
 def _refill(situation: Situation) -> RolloutStatus:
-    """Lost canary pods are replaced at once; pods are kept wherever they can be."""
+    """Lost canary pods are replaced at once, by pods that answer; pods are kept wherever they can be."""
     rollout = _crashed_meanwhile(situation, situation.rollout)
-    pods = choose(situation.candidates, situation.wanted_canaries, rollout.pods, rollout.id)
+    fit = [p for p in situation.candidates if p.evidence or p.name in rollout.pods]
+    pods = choose(fit, situation.wanted_canaries, rollout.pods, rollout.id)
     if pods == rollout.pods:
         return rollout
     added = set(pods) - set(rollout.pods)

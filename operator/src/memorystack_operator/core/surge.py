@@ -78,8 +78,9 @@ def _looked_at(surge: Surge, pod: PodSeen | None, rule: Warming, now: datetime) 
     same = pod is not None and pod.uid == surge.uid
     if surge.warm and ready and same:
         return surge
-    since = now if surge.warm else surge.since  # it was lost: the wait for it begins anew
-    ready_since = (surge.ready_since if same else None) or now if ready else None
+    since = now if surge.warm else min(surge.since, now)  # lost: the wait for it begins anew; and clocks jump back
+    known = surge.ready_since if same and surge.ready_since else now
+    ready_since = min(known, now) if ready else None
     changed = {"since": since, "uid": pod.uid if pod else "", "ready_since": ready_since, "warm": False}
     after = surge.model_copy(update=changed)
     return after.model_copy(update={"warm": pod is not None and _warm(after, pod, rule, now)})
