@@ -81,6 +81,7 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}render/*.py", "render"),
     (f"{CORE}afterwards.py", "afterwards"),
     (f"{CORE}packing.py", "packing"),
+    (f"{CORE}rollout.py", "carry_out scenarios"),
     (f"{CORE}surging.py", "surging surge"),
     (f"{CORE}surge.py", "guards surge"),
     (f"{CORE}qualifying.py", "paired"),
