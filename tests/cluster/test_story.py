@@ -43,16 +43,21 @@ STARVED = {**GONE_WRONG, "idle_percent": 3.0}
 def test_a_report_when_a_step_went_wrong_then_only_a_starved_verdict_is_excused(
     tmp_path: Path, changes: dict[str, dict[str, Any]], found: list[str]
 ) -> None:
-    report = Report("short", steps=[Step(name, 1.0, {}, **changes.get(name, {})) for name in NAMES])
+    report = Report("short", NAMES, steps=[Step(name, 1.0, {}, **changes.get(name, {})) for name in NAMES])
     report.write(tmp_path / "e2e.json")
     assert problems_of(tmp_path / "e2e.json", NAMES, NAMES_JUDGED, ["readme"]) == found
 
 
 def test_a_report_when_it_ends_early_then_what_was_not_reached_is_named(tmp_path: Path) -> None:
-    report = Report("short", steps=[Step("install", 1.0, {}), Step("good flag", 1.0, {}, **STARVED)])
+    report = Report("short", NAMES, steps=[Step("install", 1.0, {}), Step("good flag", 1.0, {}, **STARVED)])
     report.write(tmp_path / "e2e.json")
     found = problems_of(tmp_path / "e2e.json", NAMES, NAMES_JUDGED, ["readme"])
     assert found == ["kill operator: was not reached"]
+
+
+@pytest.mark.parametrize(("reached", "passed"), [(0, False), (3, False), (4, True)])
+def test_a_report_when_a_run_was_interrupted_then_it_does_not_say_that_it_passed(reached: int, passed: bool) -> None:
+    assert Report("short", NAMES, steps=[Step(name, 1.0, {}) for name in NAMES[:reached]]).passed is passed
 
 
 def test_a_report_when_there_is_none_then_it_does_not_hold(tmp_path: Path) -> None:

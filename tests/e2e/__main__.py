@@ -123,9 +123,9 @@ def tell(story: str, kubeconfig: Path, path: Path, say: Callable[[str], None]) -
     terminal, machine = Terminal(kubeconfig, say), Machine()
     scene = Scene(terminal, Stack(terminal))
     version = terminal.raw("/version")["gitVersion"]
-    report = Report(story, kubernetes=version, commands=terminal.commands)
+    report = Report(story, tuple(map(_name, STORIES[story])), kubernetes=version, commands=terminal.commands)
     for step in STORIES[story]:
-        if step in WHOLE and not report.passed:
+        if step in WHOLE and not report.flawless:
             continue
         features = scene.stack.features() if step in JUDGED else {}
         ended = _done(step, scene, machine, say)

@@ -42,14 +42,21 @@ class Report:
     """Of one run."""
 
     story: str
+    expected: tuple[str, ...]
+    """Names of the story's steps, in order."""
     kubernetes: str = ""
     steps: list[Step] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
 
     @property
+    def flawless(self) -> bool:
+        """Whether every step so far was as expected."""
+        return not any(step.problem for step in self.steps)
+
+    @property
     def passed(self) -> bool:
-        """Whether every step was as expected."""
-        return bool(self.steps) and not any(step.problem for step in self.steps)
+        """Whether every step of the story was reached, and was as expected."""
+        return self.flawless and tuple(step.name for step in self.steps) == self.expected
 
     def write(self, path: Path) -> None:
         """As JSON."""

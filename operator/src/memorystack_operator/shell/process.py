@@ -28,6 +28,7 @@ from memorystack_operator.shell.health import Health, serve
 from memorystack_operator.shell.kube import KubeCluster, Surroundings
 from memorystack_operator.shell.kubelease import KubeLease
 from memorystack_operator.shell.leader import Leader, Times
+from memorystack_operator.shell.memory import give_back, one_arena
 from memorystack_operator.shell.queue import KeyedQueue
 from memorystack_operator.shell.reconciler import Reconciler
 from memorystack_operator.shell.records import Record
@@ -43,6 +44,8 @@ __all__ = ["Options", "operate"]
 
 _log = structlog.get_logger(__name__)
 DRAIN_SECONDS: Final = 10.0
+GIVE_BACK_SECONDS: Final = 15.0
+"""Some tens of milliseconds of work each time. Without it 200 stacks keep 20 MB more of what a start needs."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ class _Operator:
 
 async def operate(options: Options) -> bool:
     """Runs until SIGTERM or SIGINT; whether it ended because it was told to. Raises CannotConnect, OSError."""
+    one_arena()
     await options.door.configuration()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -219,7 +223,9 @@ async def _first(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> bool:
 async def _when_primed(operator: _Operator) -> None:
     await operator.relist.primed.wait()
     operator.primed()
-    await asyncio.Event().wait()
+    while True:
+        give_back()
+        await asyncio.sleep(GIVE_BACK_SECONDS)
 
 
 async def _served(api: ApiServer) -> None:

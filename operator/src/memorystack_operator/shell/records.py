@@ -6,6 +6,7 @@ newer server may bring, gives the record's default, never an error.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,11 +58,23 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class StackRecord(Record):
-    """`body` is the JSON of apiVersion, kind, metadata, spec and status."""
+class WholeRecord(Record):
+    """One whose object is kept, and not only some of its fields."""
+
+    packed: bytes
+    """Compressed: a Deployment takes 5 KB of JSON, is read a few times an hour, and there may be thousands."""
+
+    @property
+    def body(self) -> bytes:
+        """As JSON."""
+        return zlib.decompress(self.packed)
+
+
+@dataclass(frozen=True, slots=True)
+class StackRecord(WholeRecord):
+    """`body` has apiVersion, kind, metadata, spec and status."""
 
     deleting: bool
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +99,11 @@ class PodRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class ChildRecord(Record):
-    """Any other child. `body` is its JSON without what only the server needs."""
+class ChildRecord(WholeRecord):
+    """Any other child. `body` lacks what only the server needs."""
 
     owner: str
     """Uid of the controlling owner; empty: none."""
-    body: bytes
     settled: bool
     """Of a Deployment: every wanted pod is of its newest template, and none is on its way out."""
     sets_replicas: bool
@@ -108,7 +120,7 @@ def record_of(resource: Resource, body: Mapping[str, Any]) -> Record:
     stack = key if resource is STACKS else Key(key.namespace, str(labels.get(INSTANCE, "")))
     who = Record(resource, key, stack, str(meta.get("uid", "")), str(meta.get("resourceVersion", "")))
     if resource is STACKS:
-        return StackRecord(*_fields(who), deleting="deletionTimestamp" in meta, body=_slim(resource, body, status=True))
+        return StackRecord(*_fields(who), _packed(resource, body, status=True), deleting="deletionTimestamp" in meta)
     if resource is PODS:
         return _pod(who, body, meta, labels)
     return _child(who, body, meta)
@@ -157,7 +169,7 @@ def _child(who: Record, body: Mapping[str, Any], meta: Mapping[str, Any]) -> Chi
     return ChildRecord(
         *_fields(who),
         owner=str(owner.get("uid", "")),
-        body=_slim(who.resource, body, status=False),
+        packed=_packed(who.resource, body, status=False),
         settled=settled or not is_deployment,
         sets_replicas=is_deployment and _sets_replicas(meta),
         replicas=wanted,
@@ -174,12 +186,12 @@ def _sets_replicas(meta: Mapping[str, Any]) -> bool:
     )
 
 
-def _slim(resource: Resource, body: Mapping[str, Any], *, status: bool) -> bytes:
+def _packed(resource: Resource, body: Mapping[str, Any], *, status: bool) -> bytes:
     """The items of a list carry neither apiVersion nor kind; without them each child would look changed at every start."""
     kept: dict[str, Any] = {"apiVersion": resource.api_version, "kind": resource.kind}
     kept |= {k: v for k, v in body.items() if k != "metadata" and (status or k != "status")}
     kept["metadata"] = {k: v for k, v in (body.get("metadata") or {}).items() if k not in _DROPPED}
-    return orjson.dumps(kept)
+    return zlib.compress(orjson.dumps(kept), 1)
 
 
 def _moment(text: object) -> datetime:

@@ -37,7 +37,7 @@ class Resource:
         return f"{root}{where}/{self.plural}" + (f"/{name}" if name else "") + (f"/{sub}" if sub else "")
 
 
-PAGE: Final = 50
+PAGE: Final = 20
 """Objects of a list that are in memory at a time: parsed, each takes 30 KB, and what a start once needed is never given back."""
 OURS: Final = "app.kubernetes.io/managed-by=memorystack-operator"
 STACKS: Final = Resource(API_VERSION, "memorystacks", KIND)

@@ -1,0 +1,33 @@
+"""What a start needed and a quiet operator does not is given back to the machine.
+
+Knows: glibc's allocator; with another there is nothing to do. Must not know: what the memory was for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from typing import Final
+
+__all__ = ["give_back", "one_arena"]
+
+_ARENA_MAX: Final = -8
+"""`M_ARENA_MAX` of mallopt(3)."""
+
+
+def one_arena() -> None:
+    """To be called before there are threads: each would keep an arena of its own, never shared and hardly ever returned."""
+    if mallopt := _of_glibc("mallopt"):
+        mallopt(_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """What was freed since; some tens of milliseconds."""
+    gc.collect()
+    if trim := _of_glibc("malloc_trim"):
+        trim(0)
+
+
+def _of_glibc(name: str) -> ctypes._NamedFuncPointer | None:
+    """None where the C library has no such function."""
+    return getattr(ctypes.CDLL(None), name, None)
