@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from support.moments import BUDGETS, canary_world
 from support.world import FLAG, POOL, World, rollout, settled_world, stack
 
-from memorystack_operator.core import decide
-from memorystack_operator.core.state import RolloutState
+from memorystack_operator.api.status import Phase, Progress, Rejection, Stable
+from memorystack_operator.core import Decision, decide
+from memorystack_operator.core.room import Room
+from memorystack_operator.core.stabilization import OverBudget, Promotion, Watch
+from memorystack_operator.core.stages import canonical
+from memorystack_operator.core.state import RolloutState, Settling
+from memorystack_operator.core.surge import Surge
 
 SHORTLY = timedelta(seconds=0.2)
 
@@ -268,3 +275,143 @@ def test_a_newer_operator_moves_no_pod_until_the_template_changes():
     world.run(5)
     assert world.status.stable.template != before
     assert "memorystack-runtime:9.9.9" in str(world.decision.children)
+
+
+# -- from a record, without living through it --------------------------------------
+
+
+def at_rest(world: World | None = None, **changes: object) -> Decision:
+    """A decision about three pods that serve their spec, with these parts of the record replaced."""
+    world = world or settled_world(5)
+    return decide(world.stack, world.status.model_copy(update=changes), world.observe(), world.now)
+
+
+def promoted(world: World, minutes: float) -> Watch:
+    """A flag was promoted so long ago."""
+    features, at = world.status.stable.features, world.now - timedelta(minutes=minutes)
+    return Watch(promotions=(Promotion(stage="cache", value=canonical(features, "cache"), before=features, at=at),))
+
+
+@pytest.mark.parametrize(("minutes", "quiet"), [(59, False), (61, True)])
+def test_a_stack_whose_rings_are_read_each_minute_is_no_quiet_one(minutes: float, quiet: bool):
+    assert at_rest(watch=promoted(settled_world(5), minutes)).quiet is quiet
+
+
+def test_while_pods_settle_a_stack_is_no_quiet_one():
+    world = settled_world(5)
+    assert at_rest(world).quiet
+    world.pods[0].flags = "older"
+    assert not at_rest(world, settling=Settling(record="r", since=world.now)).quiet
+
+
+@pytest.mark.parametrize(
+    ("about", "seconds"),
+    [("over budget", 60), ("rejected", 60), ("settling", 0.2), ("waiting for a surge pod", 1)],
+)
+def test_how_soon_a_stack_is_looked_at_hangs_on_what_is_waited_for(about: str, seconds: float):
+    world = settled_world(5)
+    over = OverBudget(operation="store", since=world.now, message="over")
+    if about == "over budget":
+        changes = {"watch": promoted(world, 5).model_copy(update={"over": over})}
+    elif about == "rejected":
+        world.edit(features=FLAG)
+        value = canonical(world.stack.spec.features.flags(), "parallelIngest")
+        template = world.status.stable.template
+        told = {"reason": "Worse", "message": "m", "at": world.now}
+        changes = {"rejected": (Rejection(stage="parallelIngest", value=value, template=template, **told),)}
+    elif about == "settling":
+        world.pods[0].flags = "older"
+        changes = {"settling": Settling(record="r", since=world.now)}
+    else:
+        world = World(stack(replicas=1))
+        world.run(5)
+        world.edit(features=FLAG)
+        changes = {"surge": Surge(since=world.now)}
+    assert at_rest(world, **changes).requeue_after == timedelta(seconds=seconds)
+
+
+def test_after_a_move_the_next_decision_follows_at_once():
+    world = settled_world(5)
+    assert at_rest(world, stable=None).requeue_after == SHORTLY
+
+
+def test_a_rejection_stands_while_its_value_is_in_the_spec():
+    world = settled_world(5)
+    told = {"template": "t", "reason": "Worse", "message": "m", "at": world.now}
+    gone = Rejection(stage="parallelIngest", value='{"concurrency":9}', **told)
+    serving = canonical(world.status.stable.features, "cache")
+    there = Rejection(stage="cache", value=serving, **told)
+    after = at_rest(world, rejected=(gone, there)).status
+    assert after.rejected == (there,)
+    assert after.changed_at == world.status.changed_at
+
+
+def known(world: World, **changes: object) -> Stable:
+    return world.status.stable.model_copy(update=changes)
+
+
+def test_a_stack_that_began_with_another_image_keeps_it_while_nothing_else_of_its_template_changes():
+    world = World(stack())
+    world.image = "memorystack-runtime:0.0.9"
+    world.run(5)
+    began = world.status.stable
+    world.image = "memorystack-runtime:9.9.9"
+    assert at_rest(world).status.stable == began
+    assert at_rest(world, stable=known(world, template="older")).status.stable.image == "memorystack-runtime:9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        pytest.param({}, True, id="pairs could begin, and there was too little room"),
+        pytest.param({"ago": 299}, False, id="looked at a moment ago"),
+        pytest.param({"limit": 0.01}, False, id="there is room"),
+        pytest.param({"promotion": "Plain"}, False, id="nobody asks for pairs"),
+    ],
+)
+def test_the_long_histories_are_asked_for_again_while_they_leave_too_little_room(changes: dict, asked: bool):
+    told = {"ago": 300, "limit": 0.2, "promotion": "Paired", **changes}
+    world = canary_world()
+    steps = [{"weight": 34, "minDuration": "5m"}]
+    analysis = {"timeout": "10m", "promotion": told["promotion"]}
+    world.edit(rollout=rollout(budgets=BUDGETS, steps=steps, analysis=analysis))
+    rooms = dict.fromkeys(("store", "recall"), Room(limit=told["limit"], hours=1.0, requests=9))
+    looked = world.now - timedelta(seconds=told["ago"])
+    stage = world.status.rollout.model_copy(update={"rooms": rooms, "rooms_at": looked, "step_seconds": 200.0})
+    assert at_rest(world, rollout=stage).history is asked
+
+
+@pytest.mark.parametrize(("read_at", "now", "asked"), [(None, 10, True), (5, 12, False), (5, 29, True), (29, 31, True)])
+def test_a_calibration_reads_the_rings_around_each_half_minute(read_at: int | None, now: int, asked: bool):
+    """Seconds of the minute; a decision that comes two seconds before the mark asks for the reading after it."""
+    world = settled_world()
+    world.edit(features=FLAG)
+    world.tick()
+    assert state(world) is RolloutState.CALIBRATING
+    minute = world.now.replace(second=0, microsecond=0)
+    at = None if read_at is None else minute + timedelta(seconds=read_at)
+    stage = world.status.rollout.model_copy(update={"rooms_at": at})
+    seen = replace(world.observe(), pods=tuple(replace(p, evidence=None) for p in world.observe().pods))
+    status = world.status.model_copy(update={"rollout": stage})
+    assert decide(world.stack, status, seen, minute + timedelta(seconds=now)).history is asked
+
+
+@pytest.mark.parametrize(
+    ("change", "written"),
+    [
+        ({}, False),
+        ({"replicas": 7}, True),
+        ({"observed_generation": 0}, True),
+        ({"phase": Phase.WAITING}, True),
+        ({"conditions": ()}, True),
+        ({"message": "older words"}, False),
+        ({"progress": Progress()}, False),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_while_a_stage_runs_a_record_that_is_wrong_is_written_at_once_but_not_for_words_alone(
+    change: dict, written: bool
+):
+    world = canary_world()
+    known = world.status.model_copy(update={"persisted_at": world.now, **change})
+    assert decide(world.stack, known, world.observe(), world.now).persist is written
