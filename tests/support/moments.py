@@ -7,10 +7,17 @@ from datetime import timedelta
 
 from support.world import FLAG, World, remembered, settled_world
 
-from memorystack_operator.core.situation import Situation
+from memorystack_operator.core.interruption import switch
+from memorystack_operator.core.pairing import prove
+from memorystack_operator.core.situation import Move, Outcome, Situation
+from memorystack_operator.core.state import PlannedStep
+from memorystack_operator.core.trial import Trial
 
-__all__ = ["BUDGETS", "canary_world", "moment_of", "with_rollout", "with_status"]
+__all__ = ["BUDGETS", "PLAYED", "canary_world", "moment_of", "proving", "switching", "with_rollout", "with_status"]
 
+BECAUSE = Outcome(Move.HOLD, "EnvironmentOverBudget", "because of this", "store")
+PLAYED = {"worse": 9, "better": 2, "tied": 1}
+"""Twelve pairs of windows."""
 BUDGETS = [{"operation": "store", "p95": "250ms"}, {"operation": "recall", "p95": "400ms"}]
 
 
@@ -38,3 +45,31 @@ def with_status(situation: Situation, **changes: object) -> Situation:
 def with_rollout(situation: Situation, **changes: object) -> Situation:
     """The same moment of a stage that stands elsewhere."""
     return with_status(situation, rollout=situation.rollout.model_copy(update=changes))
+
+
+def switching(situation: Situation, wealth: tuple[float, float, float], **changes: object) -> Situation:
+    """In a switchback in which twelve pairs have been played; `wealth` as logarithms."""
+    withdrawn = with_rollout(
+        situation, withdrawn_reason="EnvironmentOverBudget", withdrawn_operation="store", withdrawals=1
+    )
+    rollout = switch(withdrawn, BECAUSE).status.rollout
+    assert rollout
+    assert rollout.switchback
+    test = rollout.switchback.model_copy(update={"wealth": wealth, **PLAYED, **changes})
+    return with_status(situation, rollout=rollout.model_copy(update={"switchback": test}))
+
+
+def proving(situation: Situation, wealth: tuple[float, float, float] | None = None, **changes: object) -> Situation:
+    """In a proof by pairs, as its own counts say nearly nothing; with `wealth` a trial stands beside it."""
+    evidence = {
+        name: e.model_copy(update={"effect": e.effect.model_copy(update={"phi_abs": 400.0})})
+        for name, e in situation.rollout.evidence.items()
+    }
+    slow = with_rollout(situation, evidence=evidence, plan=(PlannedStep(weight=34),), step_seconds=200.0)
+    rollout = prove(slow, BECAUSE).status.rollout
+    assert rollout
+    assert rollout.proving
+    trial = Trial(number=1, operation="store", pooled=True, wealth=wealth, **PLAYED) if wealth else None
+    told = {"pairs": 12, "discarded": 3, "trial": trial, "trying": trial is not None}
+    test = rollout.proving.model_copy(update={**told, **changes})
+    return with_status(situation, rollout=rollout.model_copy(update={"proving": test}))

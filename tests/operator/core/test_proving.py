@@ -62,6 +62,16 @@ def test_the_limit_of_the_long_run_is_wilsons_at_the_effective_number(past: Tall
     assert Room.of(past, phi, 1.0).limit == pytest.approx(limit, abs=2e-4)
 
 
+def test_a_room_remembers_the_hours_and_the_requests_that_it_comes_from():
+    room = Room.of(Tally(1000, 30), 1.0, 1.23456)
+    assert (room.hours, room.requests) == (1.235, 1000)
+    assert Room.of(Tally(), 1.0, 5.0) == Room(limit=1.0, hours=0.0, requests=0)
+
+
+def test_a_handful_of_bad_requests_leaves_a_limit_below_one():
+    assert 0.9 < Room.of(Tally(30, 30), 1.0, 1.0).limit <= 1.0
+
+
 @pytest.mark.parametrize("bad", [1, 3, 30])
 @pytest.mark.parametrize("canary", [10, 25])
 def test_key_1_is_a_fair_game_where_the_canarys_odds_are_the_room_times_the_others(bad: int, canary: int):

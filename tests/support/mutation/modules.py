@@ -76,7 +76,7 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}explain.py", "explain late_reasons"),
     (f"{CORE}standing.py", "standing late_reasons"),
     (f"{CORE}reversal.py", "reversal watch_scenarios"),
-    (f"{CORE}stabilization.py", "stabilization"),
+    (f"{CORE}stabilization.py", "stabilization reversal"),
     (f"{CORE}render/surge.py", "surge"),
     (f"{CORE}render/*.py", "render"),
     (f"{CORE}afterwards.py", "afterwards"),

@@ -5,21 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support.moments import BUDGETS, canary_world, moment_of, with_rollout
+from support.moments import BUDGETS, canary_world, moment_of, proving, switching, with_rollout
 
 from memorystack_operator.core.guards.pairs import proving_in_pairs, proving_line, switching_back
-from memorystack_operator.core.interruption import switch
 from memorystack_operator.core.limits import switchback_level
-from memorystack_operator.core.pairing import prove
 from memorystack_operator.core.phrases import multiple
 from memorystack_operator.core.situation import Move, Outcome, Situation
-from memorystack_operator.core.state import PlannedStep, RolloutState
+from memorystack_operator.core.state import RolloutState
 from memorystack_operator.core.trial import Trial
 
-BECAUSE = Outcome(Move.HOLD, "EnvironmentOverBudget", "because of this", "store")
 HARMS, CLEARED, OPEN = (20.0, 20.0, 20.0), (-9.0, -9.0, -9.0), (1.0, 1.0, 1.0)
 COUNTED = "in 9 of 12 pairs store was worse with the flag"
-PLAYED = {"worse": 9, "better": 2, "tied": 1}
 
 
 @pytest.fixture
@@ -37,16 +33,6 @@ def evidence_of_harm(situation: Situation, number: int = 1) -> str:
 
 
 # -- a switchback ------------------------------------------------------------------
-
-
-def switching(situation: Situation, wealth: tuple[float, float, float], **changes: object) -> Situation:
-    """Twelve pairs have been played."""
-    withdrawn = with_rollout(
-        situation, withdrawn_reason="EnvironmentOverBudget", withdrawn_operation="store", withdrawals=1
-    )
-    rollout = switch(withdrawn, BECAUSE).status.rollout
-    test = rollout.switchback.model_copy(update={"wealth": wealth, **PLAYED, **changes})
-    return with_rollout(situation, **rollout.model_copy(update={"switchback": test}).__dict__)
 
 
 def test_without_a_switchback_none_is_decided(trying: Situation):
@@ -94,22 +80,6 @@ def test_a_switchback_that_does_not_decide_in_time_leaves_the_flag_undecided(try
 
 
 # -- a proof -----------------------------------------------------------------------
-
-
-def proving(situation: Situation, wealth: tuple[float, float, float] | None = None, **changes: object) -> Situation:
-    """Its own counts say nearly nothing; with `wealth` a trial stands beside the proof."""
-    evidence = {
-        name: e.model_copy(update={"effect": e.effect.model_copy(update={"phi_abs": 400.0})})
-        for name, e in situation.rollout.evidence.items()
-    }
-    slow = with_rollout(situation, evidence=evidence, plan=(PlannedStep(weight=34),), step_seconds=200.0)
-    rollout = prove(slow, BECAUSE).status.rollout
-    beside = {}
-    if wealth:
-        trial = Trial(number=1, operation="store", pooled=True, wealth=wealth, **PLAYED)
-        beside = {"trial": trial, "trying": True}
-    test = rollout.proving.model_copy(update={"pairs": 12, "discarded": 3, **beside, **changes})
-    return with_rollout(situation, **rollout.model_copy(update={"proving": test}).__dict__)
 
 
 def over(situation: Situation) -> Situation:
