@@ -8,54 +8,71 @@ from pathlib import Path
 import httpx
 import pytest
 from support.cluster import ControlPlane
-from support.operating import Operator, Stack, grant
-
-EVEN = {"cache": {"maxSize": 200}}
-LONG = {"steps": [{"weight": 34, "minDuration": "10m"}]}
+from support.operating import EVEN, Operator, Stack, grant
 
 
 @pytest.fixture
 def canary(stack: Stack) -> Iterator[Stack]:
     """In a long step, under traffic."""
-    stack.spec["rollout"] = {**stack.spec["rollout"], **LONG}
-    stack.apply()
-    stack.wait_idle()
-    with stack.traffic(rate=60, seconds=180):
-        stack.apply(features=EVEN)
-        stack.wait(lambda: stack.counted > 20, "nothing is counted")
+    with stack.canary():
         yield stack
 
 
-def deleted(api: httpx.Client, path: str, name: str) -> None:
-    del name
-    api.delete(path).raise_for_status()
+def deleted(stack: Stack, name: str) -> None:
+    stack.kubectl("delete", "pod", name, "--wait=false")
 
 
-def evicted(api: httpx.Client, path: str, name: str) -> None:
-    """As a drain of its node does it."""
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
-    api.post(f"{path}/eviction", json=body).raise_for_status()
+def evicted(stack: Stack, name: str) -> None:
+    """Another would be refused until the next pod serves, so a drain waits."""
+    (other, *_) = {p["metadata"]["name"] for p in stack.pods()} - {name}
+    assert stack.evict(name) == 201
+    assert stack.evict(other) == 429
 
 
-def killed_at_once(api: httpx.Client, path: str, name: str) -> None:
+def killed_at_once(stack: Stack, name: str) -> None:
     """As with a node that died."""
-    del name
-    api.delete(path, params={"gracePeriodSeconds": "0"}).raise_for_status()
+    stack.kubectl("delete", "pod", name, "--wait=false", "--grace-period=0", "--force")
 
 
 @pytest.mark.parametrize("leaves", [deleted, evicted, killed_at_once], ids=lambda f: f.__name__)
 def test_a_canary_pod_when_it_leaves_then_another_takes_its_place_and_the_same_step_goes_on(
-    canary: Stack, api: httpx.Client, leaves: Callable[[httpx.Client, str, str], None]
+    canary: Stack, leaves: Callable[[Stack, str], None]
 ) -> None:
     (name,) = canary.leased()
     before, seen = canary.rollout, canary.counted
-    leaves(api, f"/api/v1/namespaces/{canary.namespace}/pods/{name}", name)
+    leaves(canary, name)
     canary.wait(lambda: canary.rollout.get("pods", [name]) not in ([name], []), "nobody takes its place")
     canary.wait(lambda: canary.leased() == canary.rollout["pods"], "the flags are not lent")
     canary.wait(lambda: canary.counted > seen, "evidence does not go on")
     after = canary.rollout
     assert (after["id"], after["step"], after["state"]) == (before["id"], before["step"], "Progressing")
     canary.wait(lambda: len(canary.pods()) == 3, "the pod is not replaced")
+    assert canary.events() == ["RolloutStarted", "StageStarted"]
+
+
+def test_a_canary_when_all_pods_are_drained_one_by_one_then_is_refilled_and_never_silently_nobody(
+    canary: Stack,
+) -> None:
+    """R14b."""
+    old, before = [p["metadata"]["name"] for p in canary.pods()], canary.rollout
+    told: set[tuple[bool, str]] = set()
+
+    def gone(pod: str) -> bool:
+        """As kubectl does it: again and again until the disruption budget allows it."""
+        found = canary.rollout
+        told.add((bool(found.get("pods")), found.get("reason", "")))
+        return canary.evict(pod) in (201, 404)
+
+    for pod in old:
+        canary.wait(lambda pod=pod: gone(pod), f"{pod} may not leave")
+    canary.wait(lambda: not set(old) & {p["metadata"]["name"] for p in canary.pods()}, "old pods stay")
+    canary.wait(lambda: canary.leased() == canary.rollout.get("pods", ()), "the flags are not lent")
+    seen = canary.counted
+    canary.wait(lambda: canary.counted > seen, "evidence does not go on")
+    after = canary.rollout
+    assert (after["id"], after["step"], after["state"]) == (before["id"], before["step"], "Progressing")
+    waits = {"DeploymentNotSettled", "CanaryPodsMissing", "MetricsUnavailable", "FlagsSettling"}
+    assert {reason for some, reason in told if not some} <= waits
     assert canary.events() == ["RolloutStarted", "StageStarted"]
 
 

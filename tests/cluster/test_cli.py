@@ -17,11 +17,8 @@ import pytest
 import yaml
 from support.cluster import ControlPlane
 from support.cluster.programs import program
-from support.operating import BAD, GOOD, Operator, Stack, grant, serve_the_kind
+from support.operating import BAD, EVEN, GOOD, Operator, Stack, grant, serve_the_kind
 from support.person import Person
-
-EVEN = {"cache": {"maxSize": 200}}
-LONG = {"steps": [{"weight": 34, "minDuration": "10m"}]}
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +26,7 @@ def canary(served: ControlPlane, api: httpx.Client, home: str, operator: Operato
     """A stack in a long step, under traffic."""
     del operator
     one = Stack(served, api, home, "seen")
-    one.spec["rollout"] = {**one.spec["rollout"], **LONG}
-    one.apply()
-    one.wait_idle()
-    with one.traffic(rate=60, seconds=400):
-        one.apply(features=EVEN)
-        one.wait(lambda: one.counted > 50, "nothing is on record")
+    with one.canary(seconds=400, counted=50):
         yield one
 
 

@@ -8,10 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from support.operating import BAD, GOOD, RULES_OF_STUBS, Stack
+from support.operating import BAD, EVEN, GOOD, RULES_OF_STUBS, Stack
 
-EVEN = {"cache": {"maxSize": 200}}
-"""A flag that changes nothing of a stub's latency."""
 LONG = {"steps": [{"weight": 34, "minDuration": "10m"}]}
 
 
@@ -75,12 +73,7 @@ def test_a_canary_when_its_pods_break_then_is_taken_back_for_its_own_reason(
     stack: Stack, breaks: Callable[[Stack, str], None], reason: str, words: str
 ) -> None:
     """R8."""
-    stack.spec["rollout"] = {**stack.spec["rollout"], **LONG}
-    stack.apply()
-    stack.wait_idle()
-    with stack.traffic(rate=120):
-        stack.apply(features=EVEN)
-        stack.wait(lambda: stack.counted > 20, "nothing is counted")
+    with stack.canary(rate=120):
         (pod,) = stack.leased()
         breaks(stack, pod)
         stack.wait_for("Rejected")
@@ -113,11 +106,7 @@ def test_evidence_when_it_cannot_be_read_then_the_canary_is_held_and_goes_on_onc
     stack: Stack, kind: str
 ) -> None:
     """R6: of its first two minutes; what follows is tests/operator/core/test_scenarios.py."""
-    stack.apply()
-    stack.wait_idle()
-    with stack.traffic(rate=60):
-        stack.apply(features=EVEN, rollout={**stack.spec["rollout"], **LONG})
-        stack.wait(lambda: stack.counted > 20, "nothing is counted")
+    with stack.canary():
         before = stack.rollout
         for address in addresses(stack).values():
             control(address, evidence=kind)
@@ -140,12 +129,7 @@ def test_evidence_when_it_cannot_be_read_then_the_canary_is_held_and_goes_on_onc
 
 def test_all_pods_when_slow_then_the_flag_is_withdrawn_at_once_and_not_rejected(stack: Stack) -> None:
     """R5b: until it is withdrawn; what follows is tests/operator/core/test_scenarios.py."""
-    stack.spec["rollout"] = {**stack.spec["rollout"], **LONG}
-    stack.apply()
-    stack.wait_idle()
-    with stack.traffic():
-        stack.apply(features=EVEN)
-        stack.wait(lambda: stack.counted > 20, "nothing is counted")
+    with stack.canary(rate=100):
         for address in addresses(stack).values():
             control(address, rules=[{"p95Ms": 900}])
         stack.wait_for("Withdrawn")

@@ -13,9 +13,6 @@ from support.cluster import ControlPlane
 from support.operating import Operator, Stack, grant
 
 SWIFT = ("--lease-seconds", "3", "--renew-seconds", "2", "--retry-seconds", "0.3")
-EVEN = {"cache": {"maxSize": 200}}
-"""A flag that changes nothing of a stub's latency."""
-LONG = {"steps": [{"weight": 34, "minDuration": "10m"}]}
 
 
 @pytest.fixture
@@ -30,12 +27,7 @@ def canary(served: ControlPlane, api: httpx.Client, namespace: str, mortal: Oper
     """A stack in the middle of a step that does not end by itself, under traffic."""
     del mortal
     stack = Stack(served, api, namespace, "mem")
-    stack.spec["rollout"] = {**stack.spec["rollout"], **LONG}
-    stack.apply()
-    stack.wait_idle()
-    with stack.traffic(rate=60, seconds=180):
-        stack.apply(features=EVEN)
-        stack.wait(lambda: stack.counted > 20, "nothing is counted")
+    with stack.canary():
         yield stack
 
 

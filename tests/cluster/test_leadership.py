@@ -16,8 +16,6 @@ from support.cluster import ControlPlane
 from support.operating import BAD, Operator, Stack, grant, notes
 
 SWIFT = ("--lease-seconds", "3", "--renew-seconds", "2", "--retry-seconds", "0.3")
-EVEN = {"cache": {"maxSize": 200}}
-LONG = {"steps": [{"weight": 50, "minDuration": "10m"}]}
 
 
 @pytest.fixture
@@ -41,12 +39,7 @@ def canary(served: ControlPlane, api: httpx.Client, namespace: str, first: Opera
     """A stack in the middle of a long step, under traffic."""
     del first
     stack = Stack(served, api, namespace, "mem", replicas=2)
-    stack.spec["rollout"] = {**stack.spec["rollout"], **LONG}
-    stack.apply()
-    stack.wait_idle()
-    with stack.traffic(rate=40, seconds=120):
-        stack.apply(features=EVEN)
-        stack.wait(lambda: stack.counted > 10, "nothing is counted")
+    with stack.canary(50, rate=40, counted=10):
         yield stack
 
 

@@ -128,6 +128,33 @@ def test_a_trial_of_one_replica_when_it_is_aborted_or_scaled_up_then_the_surge_p
     assert [line["outcome"] for line in alone.status["history"]] == ["Aborted"]
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["the surge pod", "its own pod"])
+def test_one_replica_when_a_pod_is_evicted_amid_the_trial_then_the_flag_waits_and_never_serves_everybody(
+    alone: Stack, own: bool
+) -> None:
+    """R14b: of a surge pod, the flag leaves with it, and comes back when another is warm; else it waits for the next own pod."""
+    held: set[str] = set()
+
+    def leased() -> list[str]:
+        held.update(alone.leased())
+        return alone.leased()
+
+    with alone.canary() as traffic:
+        (original,) = leased()
+        (surge,) = {p["metadata"]["name"] for p in alone.pods()} - {original}
+        before, seen = alone.rollout, alone.counted
+        assert alone.evict(original if own else surge) == 201
+        alone.wait(lambda: not leased() or leased() != [original], "the flag stays")
+        alone.wait(lambda: len(leased()) == 1 and alone.rollout.get("pods") == leased(), "the flag does not come back")
+        alone.wait(lambda: alone.counted > seen, "evidence does not go on")
+        after = alone.rollout
+        assert (after["id"], after["step"], after["state"]) == (before["id"], before["step"], "Progressing")
+        assert (leased() == [original]) is not own
+        assert not [name for name in held if name.startswith(f"{alone.name}-canary-")], "the surge pod is the control"
+        alone.wait(lambda: len(alone.pods()) == 2, "two pods are wanted")
+    assert all(a.status == 200 for a in traffic.answers)
+
+
 def test_an_autoscaled_stack_at_one_pod_when_a_flag_is_tried_then_the_autoscaler_sees_the_main_deployment_only(
     stack: Stack,
 ) -> None:

@@ -35,6 +35,8 @@ class Fault:
     """Answered instead; 0: the connection is cut."""
     after: bool = False
     """The request takes effect first; only its answer is lost."""
+    silent: float = 0.0
+    """Seconds without a word before it."""
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
     hits: int = 0
@@ -108,6 +110,8 @@ class FaultProxy:
         if request.headers.get("authorization") in self.revoked:
             return web.json_response({"kind": "Status", "code": 401, "reason": "Unauthorized"}, status=401)
         fault = self._fault(request.method, request.path_qs)
+        if fault and fault.silent:
+            await asyncio.sleep(fault.silent)
         if fault and not fault.after:
             return self._broken(request, fault)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in {"host", "accept-encoding"}}
@@ -164,6 +168,6 @@ class FaultProxy:
         if fault.status:
             body = {"kind": "Status", "code": fault.status, "message": "a fault of the test"}
             return web.json_response(body, status=fault.status, headers=fault.headers)
-        assert request.transport is not None
-        request.transport.abort()
+        if request.transport:  # else the other side has gone already
+            request.transport.abort()
         return web.Response()

@@ -18,7 +18,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,12 +32,14 @@ from support.rights import chart_of, grant, serve_the_kind
 from support.traffic import Traffic
 from support.up import free_port
 
-__all__ = ["BAD", "GOOD", "Operator", "Stack", "chart_of", "grant", "notes", "serve_the_kind"]
+__all__ = ["BAD", "EVEN", "GOOD", "Operator", "Stack", "chart_of", "grant", "notes", "serve_the_kind"]
 
 PATIENCE_SECONDS = 120.0
 """On a machine that others use as well."""
 GOOD: Mapping[str, Any] = {"parallelIngest": {"concurrency": 4}}
 BAD: Mapping[str, Any] = {"httpPool": {"enabled": True}}
+EVEN: Mapping[str, Any] = {"cache": {"maxSize": 200}}
+"""It changes nothing of a stub's latency."""
 RULES_OF_STUBS = ({"when": BAD, "p95Ms": 600}, {"when": GOOD, "p95Ms": 60})
 """Milliseconds; without either 150, and the budget is 250."""
 
@@ -253,6 +256,23 @@ class Stack:
     def traffic(self, rate: float = 100.0, seconds: float = 120.0) -> Traffic:
         """Recalls to its ready pods."""
         return Traffic(self.plane.kubeconfig, self.namespace, self.selector, rate=rate, seconds=seconds)
+
+    @contextmanager
+    def canary(
+        self, weight: int = 34, *, rate: float = 60.0, seconds: float = 180.0, counted: int = 20
+    ) -> Iterator[Traffic]:
+        """In the middle of a step that does not end by itself, under traffic: more recalls of `EVEN` are on record than `counted`."""
+        self.apply(rollout={**self.spec["rollout"], "steps": [{"weight": weight, "minDuration": "10m"}]})
+        self.wait_idle()
+        with self.traffic(rate, seconds) as traffic:
+            self.apply(features=EVEN)
+            self.wait(lambda: self.counted > counted, "nothing is counted")
+            yield traffic
+
+    def evict(self, pod: str) -> int:
+        """As a drain of its node does it; the answer's status: 201, or 429 while another pod is away."""
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        return self._api.post(f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction", json=body).status_code
 
     def delete(self) -> None:
         """Returns at once."""

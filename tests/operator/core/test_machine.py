@@ -134,7 +134,10 @@ class Rollouts(RuleBasedStateMachine):
         for pod in self.world.pods:
             pod.readable = False
         for _ in range(min(seconds, 130)):
-            flagged, step = set(self.world.flagged), self.step
+            # What is on record and not yet done, as after a death in between, is done all the same.
+            recorded = self.world.status.rollout
+            flagged = {*self.world.flagged, *(recorded.pods if recorded and recorded.flags_on else ())}
+            step = self.step
             self.world.tick()
             assert set(self.world.flagged) <= flagged, "a flag was lent while nothing could be read"
             assert not self.forward(step)

@@ -57,6 +57,7 @@ OPTIONS: Final[tuple[Decorator, ...]] = (
     click.option("--workers", default=16, show_default=True, type=click.IntRange(1, 256), help="Stacks at once."),
     _seconds("--idle-seconds", 600.0, 1.0, "How often a stack is looked at that nothing happens to."),
     _seconds("--relist-seconds", 300.0, 1.0, "How often everything is listed, against what a watch may lose."),
+    _seconds("--stuck-seconds", 120.0, 1.0, "How long a stack may wait or be worked on: longer, and /healthz fails."),
     _seconds("--touch-seconds", 5.0, 0.2, "How long a pod may take to confirm its flags before it is touched again."),
     _seconds("--slow-start-seconds", 30.0, 0.5, "How long a pod may be unready before it is asked why."),
     _seconds("--surge-seconds", 10.0, 0.1, "How long one replica's surge pod serves before a flag is tried."),

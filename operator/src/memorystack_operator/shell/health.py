@@ -17,7 +17,7 @@ from memorystack_operator.shell.relist import Relist
 from memorystack_operator.shell.telemetry import Telemetry
 from memorystack_operator.shell.watch import Watch
 
-__all__ = ["Health", "serve"]
+__all__ = ["STUCK_SECONDS", "Health", "serve"]
 
 STUCK_SECONDS: Final = 120.0
 MISSES: Final = 2

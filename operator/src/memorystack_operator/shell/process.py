@@ -24,7 +24,7 @@ from memorystack_operator.api.errors import InvalidResource
 from memorystack_operator.core.observe import RELEASE_IMAGE, Warming
 from memorystack_operator.shell.api_server import ApiFailure, ApiServer
 from memorystack_operator.shell.credentials import CannotConnect, Door
-from memorystack_operator.shell.health import Health, serve
+from memorystack_operator.shell.health import STUCK_SECONDS, Health, serve
 from memorystack_operator.shell.kube import KubeCluster, Surroundings
 from memorystack_operator.shell.kubelease import KubeLease
 from memorystack_operator.shell.leader import Leader, Times
@@ -63,6 +63,7 @@ class Options:
     idle_seconds: float = 600.0
     """How often a stack is looked at that nothing happens to."""
     relist_seconds: float = 300.0
+    stuck_seconds: float = STUCK_SECONDS
     touch_seconds: float = 5.0
     slow_start_seconds: float = 30.0
     """A pod that is not ready for longer is asked why."""
@@ -176,7 +177,7 @@ async def operate(options: Options) -> bool:
         telemetry = Telemetry()
         scraper = await stack.enter_async_context(Scraper())
         operator = _Operator(options, telemetry, scraper, stack)
-        health = Health(operator.queue, operator.watch, operator.relist)
+        health = Health(operator.queue, operator.watch, operator.relist, options.stuck_seconds)
         end = await serve(health, telemetry, options.health_host, options.health_port)
         stack.push_async_callback(end)
         _log.info("starting", namespaces=list(options.namespaces) or "all", pid=os.getpid(), port=options.health_port)
