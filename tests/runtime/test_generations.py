@@ -139,6 +139,27 @@ async def test_a_change_of_our_own_counts_at_once_although_its_message_is_still_
     assert await one.current("a") == 5
 
 
+@pytest.mark.parametrize("away", [False, True], ids=["it succeeds", "Redis is lost meanwhile"])
+async def test_what_is_read_while_our_own_write_is_on_its_way_is_read_again_after_it(
+    one: RedisGenerations, redis, monkeypatch, away: bool
+):
+    monkeypatch.setattr(one, "_invalidated", lambda _: None)
+    await one.grow("a")
+    real = one._redis.incr
+
+    async def slow(key: str):
+        assert await one.current("a") == 1
+        assert "a" in one._mirror
+        if away:
+            redis.stop()
+        return await real(key)
+
+    monkeypatch.setattr(one._redis, "incr", slow)
+    await one.grow("a")
+    assert "a" not in one._mirror
+    assert await one.current("a") == (None if away else 2)
+
+
 async def test_a_redis_that_hangs_holds_nobody_up_and_is_followed_again(one: RedisGenerations, redis):
     redis.process.send_signal(signal.SIGSTOP)
     try:

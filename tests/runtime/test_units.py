@@ -103,6 +103,74 @@ def test_an_operation_without_a_budget_is_bad_only_when_it_fails(ledger: Ledger,
     assert (found.requests, found.bad) == (1, 0)
 
 
+QUARTER = Budgets(revision="b2", p95_ms={"recall": 250, "store": 500})
+"""In parts of a second that a float holds exactly."""
+
+
+def test_what_takes_just_as_long_as_its_budget_is_not_over_it(ledger: Ledger, clock: Clock):
+    ledger.revise("f2", QUARTER)
+    ticket = ledger.admit("recall")
+    clock.now += 0.25
+    assert ledger.overdue() == 0
+    assert ledger.counters()[-1].operations == {}
+    ticket.done()
+    found = recall(ledger, "f2")
+    assert (found.requests, found.bad) == (1, 0)
+    over = dict(zip(LADDER_MS, found.over, strict=True))
+    assert (over[250], over[200]) == (0, 1)
+
+
+def test_requests_in_flight_are_those_that_were_admitted_and_have_not_ended(ledger: Ledger):
+    first, second = ledger.admit("recall"), ledger.admit("store")
+    assert ledger.in_flight == 2
+    first.done()
+    assert ledger.in_flight == 1
+    second.drop()
+    assert ledger.in_flight == 0
+
+
+def test_requests_are_overdue_by_their_own_budget_whenever_they_were_admitted(ledger: Ledger, clock: Clock):
+    ledger.revise("f2", QUARTER)
+    for operation in ("recall", "recall", "store", "get"):
+        ledger.admit(operation)
+    clock.now += 0.375
+    assert ledger.overdue() == 2
+    clock.now += 0.25
+    assert ledger.overdue() == 3
+
+
+def test_the_time_of_requests_that_ended_is_added_up_for_their_pair_alone(ledger: Ledger, clock: Clock):
+    for seconds, failed in ((0.5, False), (0.25, True)):
+        ticket = ledger.admit("recall")
+        clock.now += seconds
+        ticket.done(failed=failed)
+    ledger.admit("recall").drop()
+    assert ledger.latency_sum("f1", "b1", "recall") == 0.75
+    ledger.revise("f2", BUDGETS)
+    assert ledger.latency_sum("f2", "b1", "recall") == 0.0
+
+
+def test_a_request_under_way_grows_older_on_the_ladder_and_is_counted_once(ledger: Ledger, clock: Clock):
+    ticket = ledger.admit("recall")
+    for seconds, edge in ((0.125, 100), (0.5, 500), (0.75, 1000)):
+        clock.now += seconds
+        found = recall(ledger)
+        over = dict(zip(LADDER_MS, found.over, strict=True))
+        assert (found.requests, found.bad, found.failed, over[edge]) == (1, 1, 0, 1)
+    ticket.done()
+    assert recall(ledger) == found
+
+
+def test_a_request_that_fails_after_it_was_counted_as_late_fails_at_every_edge(ledger: Ledger, clock: Clock):
+    ticket = ledger.admit("recall")
+    clock.now += 0.125
+    ledger.counters()
+    ticket.done(failed=True)
+    found = recall(ledger)
+    assert (found.requests, found.bad, found.failed) == (1, 1, 1)
+    assert set(found.over) == {1}
+
+
 def test_a_request_belongs_to_the_revision_at_its_admission(ledger: Ledger, clock: Clock):
     ticket = ledger.admit("recall")
     ledger.revise("f2", BUDGETS)
@@ -302,6 +370,30 @@ async def test_a_deadline_ends_what_is_late_and_nothing_else():
     assert (await second, await third) == ("cut off", "done")
     assert 0.08 <= asyncio.get_running_loop().time() - began < 1
     assert await within(deadlines, never.wait()) == "cut off"
+
+
+async def test_a_deadline_that_was_kept_leaves_the_next_one_its_own_time():
+    deadlines, loop = Deadlines(0.1), asyncio.get_running_loop()
+    assert await within(deadlines, asyncio.sleep(0.07)) == "done"
+    began = loop.time()
+    assert await within(deadlines, asyncio.Event().wait()) == "cut off"
+    assert loop.time() - began >= 0.09
+    await asyncio.sleep(0.12)
+    assert await within(deadlines, asyncio.Event().wait()) == "cut off"
+
+
+async def test_of_two_deadlines_in_one_task_the_shorter_ends_its_own_part_alone():
+    outer, inner = Deadlines(30), Deadlines(0.01)
+
+    async def part() -> str:
+        return await within(inner, asyncio.Event().wait())
+
+    with outer.turn():
+        assert await part() == "cut off"
+        await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 async def test_a_cancellation_by_somebody_else_stays_one():

@@ -128,7 +128,6 @@ class RedisGenerations:
         return value
 
     async def grow(self, namespace: str) -> None:
-        self._mirror.pop(namespace, None)
         try:
             await self._redis.incr(PREFIX + namespace)
         except _LOST:

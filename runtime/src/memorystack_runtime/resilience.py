@@ -27,23 +27,24 @@ async def insist(name: str, call: Callable[[], Awaitable[httpx.Response]]) -> ht
 
     Raises Unavailable after three tries, or at once when the dependency asks for more than 5 s.
     """
-    for attempt in range(ATTEMPTS):
+    attempt = 0
+    while True:
         last = attempt + 1 == ATTEMPTS
         try:
             response = await call()
         except Unavailable:
             if last:
                 raise
-            await asyncio.sleep(_jitter(attempt))
-            continue
-        if response.status_code not in _AGAIN:
-            return response
-        asked = retry_after(response)
-        wait = _jitter(attempt) if asked is None else asked
-        if last or wait > LONGEST_SECONDS:
-            raise Unavailable(name, f"answered {response.status_code}", retry_after=max(1, round(wait)))
+            wait = _jitter(attempt)
+        else:
+            if response.status_code not in _AGAIN:
+                return response
+            asked = retry_after(response)
+            wait = _jitter(attempt) if asked is None else asked
+            if last or wait > LONGEST_SECONDS:
+                raise Unavailable(name, f"answered {response.status_code}", retry_after=max(1, round(wait)))
         await asyncio.sleep(wait)
-    raise Unavailable(name, "was not asked")
+        attempt += 1
 
 
 def retry_after(response: httpx.Response) -> float | None:
