@@ -59,10 +59,10 @@ class Stack:
         notes = ((item["metadata"]["name"], item["metadata"].get("annotations") or {}) for item in self._items())
         return [name for name, given in notes if "memorystack.dev/flags" in given]
 
-    def evidence(self, pod: str) -> dict[str, Any]:
+    def evidence(self, pod: str, *, history: bool = False) -> dict[str, Any]:
         """What the pod says of itself; empty when it cannot be asked right now."""
         with suppress(StepFailed):
-            path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9090/proxy/internal/evidence"
+            path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9090/proxy/internal/evidence?history={int(history)}"
             found: dict[str, Any] = self._terminal.raw(path)
             return found
         return {}

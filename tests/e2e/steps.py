@@ -10,6 +10,7 @@ import re
 import shlex
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ TAKEN_OUT: Final = '{"features":{"httpPool":null}}'
 THIRD: Final = '{"features":{"cache":{"maxSize":300}}}'
 VERDICT_SECONDS: Final = 720.0
 """With calibration, a detour over a withdrawal, and the rollout's own timeout of ten minutes, whose words say more."""
+BLOCKS: Final = 10
+"""Half minutes of history. With fewer, the first of them, when caches are cold and pods new, passes for how traffic is, and verdicts are late."""
 LEASE_SECONDS: Final = 30.0
 SLACK_SECONDS: Final = 15.0
 """Of a look each second, on a machine that is busy."""
@@ -73,7 +76,9 @@ def traffic(scene: Scene) -> dict[str, Any]:
     scene.terminal.ask(f"kubectl exec -n {NAMESPACE} deploy/{NAME}-embedder -- python -c {shlex.quote(words)}")
     scene.terminal.type(f"kubectl apply -n {NAMESPACE} -f examples/kubernetes/traffic.yaml")
     scene.terminal.wait(lambda: _answers(scene) > 100, "the traffic does not arrive", 60)
-    return {"answers": _answers(scene)}
+    scene.terminal.say(f"   {BLOCKS} half minutes of traffic, so that what is usual is known when a flag comes")
+    scene.terminal.wait(lambda: _blocks(scene) >= BLOCKS, "the pods keep no history", 45.0 * BLOCKS, every=5)
+    return {"answers": _answers(scene), "halfMinutes": _blocks(scene)}
 
 
 def good_flag(scene: Scene) -> dict[str, Any]:
@@ -159,5 +164,16 @@ def _with_our_engines() -> Path:
 def _answers(scene: Scene) -> int:
     """Requests that the pods have counted, over all pods, flags and operations."""
     reports = [scene.stack.evidence(pod.name) for pod in scene.stack.pods()]
-    counters = [entry for report in reports for entry in report.get("counters", ())]
-    return sum(one["requests"] for entry in counters for one in entry["operations"].values())
+    return sum(_requests(report) for report in reports)
+
+
+def _blocks(scene: Scene) -> int:
+    """Whole half minutes with traffic in the history of every pod."""
+    reports = [scene.stack.evidence(pod.name, history=True) for pod in scene.stack.pods()]
+    served = [[one for one in report.get("ring", ()) if _requests(one)] for report in reports]
+    return max(0, min(map(len, served), default=0) - 1)  # each entry is a total, and a block lies between two
+
+
+def _requests(counted: Mapping[str, Any]) -> int:
+    operations = (entry["operations"] for entry in counted.get("counters", ()))
+    return sum(one["requests"] for each in operations for one in each.values())
