@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from e2e.__main__ import NAMES_JUDGED
 from e2e.check import problems_of
-from e2e.readme import never_typed, shown
+from e2e.readme import never_typed, printed_otherwise, shown
 from e2e.report import Report, Step
 
 
@@ -22,6 +22,20 @@ def test_a_readme_when_it_shows_a_command_out_of_order_then_it_counts_as_never_t
 def test_a_transcript_when_read_then_output_belongs_to_the_command_above_it() -> None:
     text = "## In a cluster\n\n```\n$ one\n$ two -p 'x'\nNAME   READY\na      True\n```\n\nWords.\n\n## Next\n\n```\n$ not here\n```\n"
     assert shown(text) == [("one", ""), ("two -p 'x'", "NAME   READY\na      True")]
+
+
+@pytest.mark.parametrize(
+    ("printed", "other"),
+    [
+        ("NAME   P95   AGE\na      recall 81ms   1h2m", []),
+        ("NAME   P95   AGE\na      store 81ms   1h2m", ["two"]),
+        ("NAME   P95   AGE", ["two"]),
+    ],
+    ids=["other-numbers", "another-word", "a-line-less"],
+)
+def test_a_transcript_when_a_command_printed_something_else_then_it_is_named(printed: str, other: list[str]) -> None:
+    text = "## In a cluster\n\n```\n$ one\n$ two\nNAME   P95   AGE\na      recall 79ms   5m53s\n```\n"
+    assert printed_otherwise([("one", "anything"), ("else", ""), ("two", printed)], text) == other
 
 
 NAMES = ("install", "good flag", "kill operator", "readme")

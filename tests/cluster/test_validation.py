@@ -280,7 +280,7 @@ def test_the_definition_when_read_by_kubectl_then_its_columns_are_those_of_a_new
         text = yaml.safe_dump(resource({}) | {"metadata": {"name": "mem", "namespace": namespace}})
         served.kubectl("apply", "-f", "-", stdin=text)
         shown = served.kubectl("get", "mstack", "-n", namespace).stdout.splitlines()
-        assert shown[0].split() == ["NAME", "READY", "PHASE", "STEP", "WEIGHT", "P95", "AGE"]
+        assert shown[0].split() == ["NAME", "READY", "PHASE", "STEP", "WEIGHT", "CANARY", "P95", "AGE"]
         assert served.kubectl("get", "memory", "-n", namespace, "-o", "name").stdout.strip() == (
             "memorystack.memorystack.dev/mem"
         )

@@ -19,7 +19,7 @@ from e2e.check import excused, problems_of
 from e2e.clusters import on_kind, on_node
 from e2e.errors import StepFailed
 from e2e.machine import Machine
-from e2e.readme import never_typed, shown
+from e2e.readme import never_typed, printed_otherwise, shown
 from e2e.report import Report, Step
 from e2e.scene import Scene, expect
 from e2e.stack import NAMESPACE, Stack
@@ -29,9 +29,12 @@ StepOf = Callable[[Scene], dict[str, Any]]
 
 
 def readme(scene: Scene) -> dict[str, Any]:
-    """Every command of the readme was typed, in its order."""
-    missing = never_typed(command.typed for command in scene.terminal.commands)
+    """Every command of the readme was typed, in its order, and printed what it shows but for numbers."""
+    typed = [(command.typed, command.printed) for command in scene.terminal.commands]
+    missing = never_typed(command for command, _ in typed)
     expect(not missing, f"the readme shows what was not typed, or not at that point: {missing}")
+    other = printed_otherwise(typed)
+    expect(not other, f"the readme shows that these print something else: {other}")
     return {"commands": len(shown())}
 
 

@@ -120,7 +120,7 @@ def test_names_columns_and_subresources_are_those_of_the_design():
     names, version = MADE["spec"]["names"], MADE["spec"]["versions"][0]
     assert (names["shortNames"], names["categories"], names["plural"]) == (["mstack"], ["memory"], "memorystacks")
     columns = version["additionalPrinterColumns"]
-    assert [c["name"] for c in columns] == ["Ready", "Phase", "Step", "Weight", "P95", "Age", "Message"]
+    assert [c["name"] for c in columns] == ["Ready", "Phase", "Step", "Weight", "Canary P95", "Age", "Message"]
     assert [c["name"] for c in columns if c.get("priority")] == ["Message"]
     assert version["subresources"]["scale"]["specReplicasPath"] == ".spec.replicas"
     assert version["subresources"]["status"] == {}

@@ -30,7 +30,7 @@ COLUMNS: Final[tuple[Mapping[str, Any], ...]] = (
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
     {"name": "Step", "type": "string", "jsonPath": ".status.progress.step"},
     {"name": "Weight", "type": "string", "jsonPath": ".status.progress.weight"},
-    {"name": "P95", "type": "string", "jsonPath": ".status.progress.p95"},
+    {"name": "Canary P95", "type": "string", "jsonPath": ".status.progress.p95"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1},
 )
