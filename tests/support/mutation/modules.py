@@ -87,7 +87,7 @@ TABLE: Final[tuple[tuple[str, str], ...]] = (
     (f"{CORE}rollout.py", "carry_out scenarios"),
     (f"{CORE}surging.py", "surging surge"),
     (f"{CORE}surge.py", "warming guards surge"),
-    (f"{CORE}qualifying.py", "paired"),
+    (f"{CORE}qualifying.py", "qualifying paired"),
     (f"{CORE}*.py", "scenarios"),
     (f"{CORE}guards/watch.py", "guards watch_scenarios"),
     (f"{CORE}guards/pairs.py", "guards paired"),
