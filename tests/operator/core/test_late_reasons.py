@@ -66,9 +66,17 @@ def superseded() -> World:
     return world
 
 
+def failing() -> World:
+    world = promoted_world()
+    world.failed["stable"] = 0.05
+    assert watch_on(world, 30, until=outcome("RolledBack"))
+    return world
+
+
 @pytest.mark.parametrize(
     ("world", "parts"),
     [
+        (failing, ("every pod serves its older value", "failed requests, limit 1 %", "with the promoted one", "memorystack retry")),
         (regressed, ("every pod serves its older value", "blames nobody", "got the older value", "to 1 is needed to take it back", "memorystack retry")),
         (flooded, ("every pod serves its older value", "pairs of short windows", "was worse with the promoted one", "memorystack retry")),
         (innocent, ("stays: every pod serves it", "all pods went back and forth", "it is the environment")),

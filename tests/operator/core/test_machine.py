@@ -105,6 +105,13 @@ class Rollouts(RuleBasedStateMachine):
             self.world.tick(15 if self.world.status.rollout is None else 1)
         self.world.harmful = {}
 
+    @rule(share=st.sampled_from([0.03, 0.5]))
+    def fail_where_the_promoted_value_serves(self, share: float) -> None:
+        self.world.failed["stable"] = share
+        for _ in range(20):
+            self.world.tick(15 if self.world.status.rollout is None else 1)
+        self.world.failed["stable"] = 0.0
+
     @rule()
     def serve_badly_on_the_canary_until_it_is_gone(self) -> None:
         """Bad p95 ends at weight 0 within a bound, unless a person or the world holds everything back."""

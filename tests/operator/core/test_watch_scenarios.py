@@ -198,6 +198,91 @@ def test_paused_asks_nothing_and_resume_lets_it_ask():
     assert watch_on(world, 30, until=outcome("RolledBack"))
 
 
+def test_requests_that_fail_late_are_reported_compared_and_take_the_flag_back_though_every_answer_is_quick():
+    """2.5 % of failures keep every p95; `maxErrorPercent` is 1."""
+    world = promoted_world()
+    world.failed["stable"] = 0.025
+    assert watch_on(world, 15, until=over)
+    assert world.phase == "OverBudget"
+    healthy = world.condition("RolloutHealthy")
+    assert (healthy.status, healthy.reason) == ("Unknown", "ErrorsOverBudget")
+    assert "more than maxErrorPercent (1 %) of the requests fail" in healthy.message
+    assert "failed in the last two minutes" in healthy.message
+    assert world.reasons[-1] == "StackOverBudget"
+    assert watch_on(world, 10, until=reversing)
+    assert world.status.rollout.failing
+    assert watch_on(world, 15, until=outcome("RolledBack"))
+    record = world.status.history[-1]
+    assert (record.stage, record.reason) == ("parallelIngest", "LateRegression")
+    assert "with the older value 0 of" in record.message
+    assert world.serving.parallel_ingest.concurrency == 0
+    assert world.phase == "Rejected"
+
+
+def test_requests_that_fail_alike_with_both_values_are_reported_and_no_lot_is_drawn():
+    world = promoted_world()
+    world.failed |= {"stable": 0.025, "canary": 0.025}
+    assert watch_on(world, 60, until=outcome("Kept"))
+    assert world.status.history[-1].reason == "EnvironmentOverBudget"
+    assert "requests fail alike" in world.status.history[-1].message
+    assert "SwitchbackStarted" not in world.reasons
+    assert (world.phase, world.status.rejected) == ("OverBudget", ())
+    world.failed |= {"stable": 0.0, "canary": 0.0}
+    assert watch_on(world, 30, until=lambda w: not over(w))
+    assert (world.reasons[-1], world.phase) == ("StackRecovered", "Idle")
+    told = next(e.message for e in reversed(world.events) if e.reason == "StackRecovered")
+    assert told.startswith("failed requests are within maxErrorPercent for ten minutes")
+
+
+@pytest.mark.parametrize(("percent", "share"), [(1, 0.007), (5, 0.03)])
+def test_fewer_failures_than_max_error_percent_are_no_alarm(percent: int, share: float):
+    world = promoted_world()
+    world.edit(rollout=rollout(maxErrorPercent=percent))
+    world.failed["stable"] = share
+    assert not watch_on(world, 120, until=over)
+
+
+def test_failures_that_there_were_before_the_promotion_are_reported_and_take_no_flag_back():
+    world = World(stack(replicas=4), rate=40)
+    world.failed |= {"stable": 0.03, "canary": 0.03}
+    world.run(200)
+    world.edit(features=FLAG)
+    assert world.run(900, until=lambda w: bool(w.status.history))
+    assert world.status.history[-1].outcome == "Promoted"
+    assert watch_on(world, 60, until=outcome("Kept"))
+    assert world.serving.parallel_ingest.concurrency == 4
+    assert (world.phase, world.status.rejected) == ("OverBudget", ())
+
+
+def test_an_operator_that_restarts_still_knows_that_failures_are_asked_about():
+    """R15 after 100 %"""
+    world = promoted_world()
+    world.edit(rollout=rollout(maxErrorPercent=2))
+    watch_on(world, 1)
+    world.failed["stable"] = 0.045
+    for reached in (over, reversing):
+        assert watch_on(world, 20, until=reached)
+        world.restart_operator()
+    world.tick()
+    assert world.status.message.startswith("failed requests, limit 2 %")
+    assert watch_on(world, 15, until=outcome("RolledBack"))
+    assert world.status.history[-1].reason == "LateRegression"
+
+
+def test_an_alarm_about_failures_is_no_alarm_about_slowness_and_the_other_way_round():
+    world = promoted_world()
+    world.edit(replicas=1)
+    world.failed["stable"] = 0.025
+    assert watch_on(world, 15, until=over)
+    world.failed["stable"] = 0.0
+    assert watch_on(world, 30, until=lambda w: not over(w))
+    assert not world.status.failing
+    slow(world, 0.2)
+    assert watch_on(world, 20, until=over)
+    assert world.condition("RolloutHealthy").reason == "StackOverBudget"
+    assert not world.status.failing
+
+
 @pytest.mark.parametrize("held", ["a person", "no surge pod"])
 def test_a_flag_that_waits_to_be_tried_does_not_blind_the_watch_over_another(held: str):
     """It may wait for weeks; meanwhile the stack is reported, and no flag is asked."""

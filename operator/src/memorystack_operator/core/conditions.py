@@ -159,7 +159,8 @@ def _health(status: Status, situation: Situation) -> tuple[Kind, State, str, str
     if status.not_judged:
         return "RolloutHealthy", "Unknown", "NotJudged", status.not_judged
     if status.watch.over:
-        return "RolloutHealthy", "Unknown", "StackOverBudget", status.watch.over.message
+        reason = "ErrorsOverBudget" if status.failing else "StackOverBudget"
+        return "RolloutHealthy", "Unknown", reason, status.watch.over.message
     worse = next((r for r in reversed(status.history) if r.outcome == "Promoted"), None)
     if worse and worse.worse_than_stable:
         return "RolloutHealthy", "True", "WorseThanStable", worse.message

@@ -27,6 +27,8 @@ LATE_HEADLINES: Final = {
 
 def why_late(told: Told) -> Sentences:
     """Why it was asked about, what the arms showed, and what follows."""
+    if _asked(told) is None:  # before the flip, and of failed requests, the message says it all
+        return (f"{sentence(told.message, told.stage)}.", *((AWAY,) if told.outcome == "RolledBack" else ()))
     return (*_suspicion(told), *_compared(told), *_by_lot(told), *_end(told))
 
 

@@ -99,7 +99,8 @@ def counts_of(rollout: RolloutStatus, spec: Spec, canary: Sequence[EvidenceRepor
 def _counts(rollout: RolloutStatus, spec: Spec, name: Operation, canary: Sequence[EvidenceReport | None]) -> ArmCounts:
     evidence = rollout.evidence[name]
     findings = evidence.findings(*limits_of(spec))
-    asked = rollout.reverse if rollout.reverse and rollout.reverse.operation == name else None
+    about_it = rollout.reverse and rollout.reverse.operation == name and not rollout.failing
+    asked = rollout.reverse if about_it else None
     questions = {
         "over": findings.over,
         "worse": findings.worse,

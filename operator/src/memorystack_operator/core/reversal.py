@@ -27,15 +27,16 @@ def alarm(situation: Situation, outcome: Outcome) -> Change:
     """The watched stack is over its budget: said once, and held against nobody."""
     over = OverBudget(operation=_operation(outcome), since=situation.now, message=outcome.message)
     watch = situation.status.watch.model_copy(update={"over": over})
+    told = {"watch": watch, "failing": outcome.reason == "ErrorsOverBudget"}
     event = Event(EventReason.STACK_OVER_BUDGET, outcome.message, "Warning")
-    return Change(situation.status.model_copy(update={"watch": watch}), (event,))
+    return Change(situation.status.model_copy(update=told), (event,))
 
 
 def calm(situation: Situation, outcome: Outcome) -> Change:
     """It is within budget again, or not watched any longer."""
     watch = situation.status.watch.model_copy(update={"over": None, "tried": ()})
     event = Event(EventReason.STACK_RECOVERED, outcome.message)
-    return Change(situation.status.model_copy(update={"watch": watch}), (event,))
+    return Change(situation.status.model_copy(update={"watch": watch, "failing": False}), (event,))
 
 
 def reverse(situation: Situation, outcome: Outcome) -> Change:
@@ -59,6 +60,7 @@ def reverse(situation: Situation, outcome: Outcome) -> Change:
         started_at=situation.now,
         state_since=situation.now,
         reverse=Reverse(number=promotion.asked + 1, operation=_operation(outcome), promoted_at=promotion.at),
+        failing=situation.status.failing,
         reason=outcome.reason,
         message=outcome.message,
     )
@@ -70,10 +72,10 @@ def reverse(situation: Situation, outcome: Outcome) -> Change:
 def compared(before: RolloutStatus, after: RolloutStatus) -> RolloutStatus:
     """The rollout after a reading, with what the reading adds to a reverse canary's own evidence."""
     test = after.reverse
-    if test is None or test.operation not in before.evidence:
+    old, evidence = before.asked, after.asked
+    if test is None or old is None or evidence is None:
         return after
-    evidence = after.evidence[test.operation]
-    read = between(before.evidence[test.operation], evidence)
+    read = between(old, evidence)
     return after.model_copy(update={"reverse": test.after(read, evidence.effect)})
 
 

@@ -72,22 +72,22 @@ def reversal_of(spec: Spec, rollout: RolloutStatus | None) -> Reversal | None:
     if rollout is None or rollout.reverse is None or rollout.state is RolloutState.SWITCHBACK:
         return None
     test = rollout.reverse
-    evidence = rollout.evidence.get(test.operation)
+    name = "failed requests" if rollout.failing else test.operation
     return Reversal(
         number=test.number,
-        operation=test.operation,
+        operation=name,
         pods=rollout.pods,
         flags="on" if rollout.flags_on else "off",
-        leans=_compared(spec, test, evidence) if evidence else (),
+        leans=_compared(spec, name, test, rollout.asked) if rollout.asked else (),
     )
 
 
-def _compared(spec: Spec, test: Reverse, evidence: Evidence) -> tuple[Lean, ...]:
+def _compared(spec: Spec, name: str, test: Reverse, evidence: Evidence) -> tuple[Lean, ...]:
     found = compare(test, evidence, spec)
     return (
-        _lean(test.operation, "regressed", found.regressed),
-        _lean(test.operation, "over", found.over),
-        _lean(test.operation, "same", found.same),
+        _lean(name, "regressed", found.regressed),
+        _lean(name, "over", found.over),
+        _lean(name, "same", found.same),
     )
 
 

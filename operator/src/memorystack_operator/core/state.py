@@ -13,15 +13,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, Field
 
 from memorystack_operator.api.cel import listed
-from memorystack_operator.api.status import (
-    Condition,
-    Model,
-    Phase,
-    Progress,
-    Rejection,
-    RolloutRecord,
-    Stable,
-)
+from memorystack_operator.api.status import Condition, Model, Phase, Progress, Rejection, RolloutRecord, Stable
 from memorystack_operator.core.calibration import Calibration
 from memorystack_operator.core.evidence import Evidence
 from memorystack_operator.core.packing import Baselines
@@ -170,6 +162,8 @@ class RolloutStatus(Model):
     """The one under way, or the last."""
     reverse: Reverse | None = None
     """The canary pods hold the flag's value from before its promotion, which `value` is; `target` has that older value."""
+    failing: bool = False
+    """The reverse canary is about failed requests of all operations; its own operation is where most of them failed."""
     calibration: Calibration | None = None
     """What was known of each operation before the flip."""
     evidence: dict[Operation, Evidence] = {}
@@ -199,6 +193,13 @@ class RolloutStatus(Model):
         if self.state is RolloutState.PROVING and self.proving:
             return self.proving.on
         return self.state is RolloutState.PROGRESSING
+
+    @property
+    def asked(self) -> Evidence | None:
+        """The test that a reverse canary is decided by; None before the flip."""
+        if self.reverse is None or self.failing:
+            return self.failures if self.reverse else None
+        return self.evidence.get(self.reverse.operation)
 
     @property
     def last_trial(self) -> tuple[Trial, int] | None:
@@ -253,6 +254,8 @@ class Status(Model):
     """The last one that was frozen: its design effects serve a while after a promotion."""
     watch: Watch = Watch()
     """What was promoted, and how the stack has stood since."""
+    failing: bool = False
+    """`watch.over` is about failed requests of all operations; its operation is where most of them failed."""
     paused: bool = False
     """By the action `pause`."""
     last_action: str = ""

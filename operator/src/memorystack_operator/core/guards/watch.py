@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from memorystack_operator.core.canary import pods_for
+from memorystack_operator.core.evidence import Evidence
+from memorystack_operator.core.failing import Book, Failing, effect_of, failures, look_at, most_failing
 from memorystack_operator.core.limits import budget_text, switchback_level
 from memorystack_operator.core.phrases import multiple
 from memorystack_operator.core.reverse import SHARE, Answer, Reverse, answer_of, compare
@@ -15,7 +17,7 @@ from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.slices import pooled
 from memorystack_operator.core.stabilization import OverBudget, Sight, look, threshold
 from memorystack_operator.core.switchback import Answer as Pairs
-from memorystack_runtime.contract import Operation
+from memorystack_runtime.contract import EvidenceReport, Operation
 
 __all__ = ["reverse_overtaken", "reverse_switching_back", "reverse_verdict", "stack_over_budget"]
 
@@ -29,15 +31,16 @@ def stack_over_budget(situation: Situation) -> Outcome | None:
         return None
     if not situation.watched:
         return Outcome(Move.CALM, "AsInSpec", "no promotion is watched any longer")
-    sights = _sights(situation)
+    sights, failing = _sights(situation), _failing(situation)
     if watch.over is None:
-        return _alarm(situation, sights)
-    if watch.over.operation not in [b.operation for b in situation.spec.rollout.budgets]:
-        return Outcome(Move.CALM, "AsInSpec", f"{watch.over.operation} has no budget any longer")
-    sight = sights.get(watch.over.operation)
+        return _alarm(situation, sights, failing)
+    name, about_failures = watch.over.operation, situation.status.failing
+    if not about_failures and name not in [b.operation for b in situation.spec.rollout.budgets]:
+        return Outcome(Move.CALM, "AsInSpec", f"{name} has no budget any longer")
+    sight = failing if about_failures else sights.get(name)
     if sight and sight.well:
-        text = f"{watch.over.operation} is within its budget for ten minutes: {_counts(sight)}"
-        return Outcome(Move.CALM, "StackRecovered", text, watch.over.operation)
+        what = "failed requests are within maxErrorPercent" if about_failures else f"{name} is within its budget"
+        return Outcome(Move.CALM, "StackRecovered", f"{what} for ten minutes: {_counts(sight)}", name)
     return None if waiting else _question(situation, watch.over, still=sight is not None and sight.over)
 
 
@@ -82,9 +85,10 @@ def reverse_verdict(situation: Situation) -> Outcome | None:
     test = rollout.reverse
     if test is None:
         return None
+    evidence = rollout.asked or Evidence()
     late = rollout.stage_seconds >= spec.rollout.analysis.timeout.total_seconds()
-    answer = answer_of(test, rollout.evidence[test.operation], spec, out_of_time=late)
-    text = _comparison(situation, test)
+    answer = answer_of(test, evidence, spec, out_of_time=late)
+    text = _comparison(situation, test, evidence)
     move, reason, said = {
         Answer.LATE_REGRESSION: (Move.TAKE_BACK, "LateRegression", f"{_since(test)}{text}"),
         Answer.WORSE_BEFORE: (Move.KEEP, "NoRegression", f"the older value is the worse one: {text}"),
@@ -96,22 +100,31 @@ def reverse_verdict(situation: Situation) -> Outcome | None:
         ),
         Answer.OPEN: (Move.HOLD, "ReverseCanary", text),
     }[answer]
+    if move is Move.SWITCH_ALL and rollout.failing:
+        # As before a promotion, failures are held against a flag by comparison only: no lot is drawn about them.
+        move, reason, said = Move.KEEP, "EnvironmentOverBudget", f"requests fail alike with both values: {text}"
     return Outcome(move, reason, said, test.operation)
 
 
-def _alarm(situation: Situation, sights: dict[Operation, Sight]) -> Outcome | None:
+def _alarm(situation: Situation, sights: dict[Operation, Sight], failing: Failing | None) -> Outcome | None:
     for operation, sight in sights.items():
         if sight.over:
             limit = _limit(situation, operation)
             text = f"{operation} is over its budget of {limit} on the whole stack: {_counts(sight)}; {_proof(sight)}"
             return Outcome(Move.ALARM, "StackOverBudget", text, operation)
-    return None
+    if failing is None or not failing.over:
+        return None
+    worst = most_failing(_reports(situation), _book(situation))
+    allowed = f"maxErrorPercent ({situation.spec.rollout.max_error_percent} %)"
+    counted = f"{_counts(failing)}, most of them by {worst}; {_proof(failing)}"
+    text = f"more than {allowed} of the requests fail on the whole stack: {counted}"
+    return Outcome(Move.ALARM, "ErrorsOverBudget", text, worst)
 
 
 def _question(situation: Situation, over: OverBudget, *, still: bool) -> Outcome:
     watch = situation.status.watch
     open_ones = situation.open_to_question(over.operation)
-    reason = "StackOverBudget"
+    reason = "ErrorsOverBudget" if situation.status.failing else "StackOverBudget"
     if not open_ones:
         text = "no flag is asked: none was promoted by a verdict with this operation within budget"
     elif situation.replicas < 2:
@@ -133,33 +146,49 @@ def _fit(situation: Situation) -> bool:
     return situation.seen.settled and ready > pods_for(SHARE, situation.replicas)
 
 
+def _reports(situation: Situation) -> tuple[EvidenceReport, ...]:
+    """Those that came with their rings; empty between two readings of them."""
+    return tuple(p.evidence for p in situation.seen.pods if p.evidence and p.evidence.ring)
+
+
+def _book(situation: Situation) -> Book:
+    return Book(situation.stable.revision, situation.spec.rollout.wire_budgets().revision)
+
+
 def _sights(situation: Situation) -> dict[Operation, Sight]:
-    """Of each budgeted operation, where the rings were read; empty between two readings of them."""
-    reports = [p.evidence for p in situation.seen.pods if p.evidence and p.evidence.ring]
+    """Of each budgeted operation, where the rings were read."""
+    reports, book = _reports(situation), _book(situation)
     calibration = situation.status.calibration
     needed = threshold(situation.spec)
+    since, now = situation.stable.since.timestamp(), situation.now.timestamp()
     found = {}
     for budget in situation.spec.rollout.budgets if reports else ():
         name: Operation = budget.operation
-        slices = pooled(
-            reports,
-            name,
-            situation.stable.revision,
-            situation.spec.rollout.wire_budgets().revision,
-            since=situation.stable.since.timestamp(),
-            now=situation.now.timestamp(),
-        )
+        slices = pooled(reports, name, book.flags, book.budgets, since=since, now=now)
         prior = calibration.operations.get(name) if calibration else None
         found[name] = look(slices, prior.effect if prior else None, needed, situation.now)
     return found
 
 
-def _comparison(situation: Situation, test: Reverse) -> str:
-    evidence = situation.rollout.evidence[test.operation]
+def _failing(situation: Situation) -> Failing | None:
+    """None where the rings were not read."""
+    if not (reports := _reports(situation)):
+        return None
+    since, now = situation.stable.since.timestamp(), situation.now.timestamp()
+    slices = failures(reports, _book(situation), since=since, now=now)
+    limit, phi = situation.spec.rollout.max_error_percent / 100, effect_of(situation.status.calibration)
+    return look_at(slices, phi, threshold(situation.spec), limit, situation.now)
+
+
+def _comparison(situation: Situation, test: Reverse, evidence: Evidence) -> str:
     found = compare(test, evidence, situation.spec)
+    if situation.rollout.failing:
+        what, bad = f"failed requests, limit {situation.spec.rollout.max_error_percent} %", "failed"
+    else:
+        what, bad = f"{test.operation}, budget {_limit(situation, test.operation)}", "bad"
     return (
-        f"{test.operation}, budget {_limit(situation, test.operation)}: with the older value {evidence.canary.bad} of "
-        f"{evidence.canary.requests} bad ({100 * evidence.canary.share:.1f} %), with the promoted one "
+        f"{what}: with the older value {evidence.canary.bad} of {evidence.canary.requests} {bad} "
+        f"({100 * evidence.canary.share:.1f} %), with the promoted one "
         f"{evidence.stable.bad} of {evidence.stable.requests} ({100 * evidence.stable.share:.1f} %); evidence of a "
         f"regression {multiple(found.regressed)}, of no difference {multiple(found.same)}"
     )
@@ -174,13 +203,13 @@ def _limit(situation: Situation, operation: Operation) -> str:
     return budget_text(round(found.total_seconds() * 1000))
 
 
-def _counts(sight: Sight) -> str:
+def _counts(sight: Sight | Failing) -> str:
     tally = sight.recent if sight.over else sight.lately
-    span = "two" if sight.over else "ten"
-    return f"{tally.bad} of {tally.requests} bad in the last {span} minutes ({100 * tally.share:.1f} %)"
+    span, bad = "two" if sight.over else "ten", "failed" if isinstance(sight, Failing) else "bad"
+    return f"{tally.bad} of {tally.requests} {bad} in the last {span} minutes ({100 * tally.share:.1f} %)"
 
 
-def _proof(sight: Sight) -> str:
+def _proof(sight: Sight | Failing) -> str:
     return f"evidence {multiple(sight.finding)}"
 
 
