@@ -34,6 +34,8 @@ HARMS: Final = (
     ("shared .02 -> 0.07, fades over 0.3 s", Effect(shared=0.07, fade=0.3)),
 )
 """What a proof by pairs must not promote: harm that is gone when a window has settled."""
+NEAREST: Final = HARMS[1][0]
+"""The one that is hardest to tell from none: it just takes the budget, and no comparison of pods shows it."""
 REVERSED: Final = ("iid", "common12", "pod10", "bursts")
 TURNS: Final = 1800.0
 """Seconds after the flip at which a promoted flag, or the world, turns bad."""
@@ -179,13 +181,15 @@ def _paired() -> list[Cell]:
     made = []
     for noise in PAIRED_NOISES:
         for p in SHARES:
-            runs = 80 if (noise, p) == ("common12", 0.03) else 8
-            made.append(Cell("one-step-plain", f"p = {p}", noise, p, runs, history_hours=6.0, weights=ONE_STEP))
+            barred = (noise, p) == ("common12", 0.03)  # the others are for the table only
+            made.append(Cell("one-step-plain", f"p = {p}", noise, p, 24 if barred else 8, history_hours=6.0,
+                             weights=ONE_STEP))  # fmt: skip
+            runs = 200 if barred else 8
             made.append(Cell("one-step-paired", f"p = {p}", noise, p, runs, judge="whole", analysis=PAIRED,
                              history_hours=6.0, weights=ONE_STEP))  # fmt: skip
     made += [
-        Cell("two-steps-paired", f"p = {p}", "common12", p, 8, judge="whole", analysis=PAIRED, history_hours=6.0)
-        for p in SHARES
+        Cell("two-steps-paired", f"p = {p}", "common12", p, runs, judge="whole", analysis=PAIRED, history_hours=6.0)
+        for p, runs in zip(SHARES, (8, 8, 24), strict=True)
     ]
     return made
 
@@ -193,8 +197,8 @@ def _paired() -> list[Cell]:
 def _paired_wrongly() -> list[Cell]:
     """Harmful flags under `Paired`: first what it covers, then what it does not."""
     covered = [
-        Cell("paired-false", case, noise, 0.02, 6, effect, judge="whole", analysis=PAIRED, history_hours=6.0,
-             weights=ONE_STEP)
+        Cell("paired-false", case, noise, 0.02, 15 if case == NEAREST else 6, effect, judge="whole", analysis=PAIRED,
+             history_hours=6.0, weights=ONE_STEP)
         for case, effect in HARMS
         for noise in INTERFERENCE
     ]  # fmt: skip

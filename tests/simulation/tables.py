@@ -15,6 +15,8 @@ __all__ = ["blocks", "pair", "table"]
 Report = Mapping[str, Any]
 Cells = Sequence[Mapping[str, Any]]
 LABELS: Final = {noise.key: noise.label for noise in NOISES}
+TOLD: Final = ("argo-fast", "flagger-documented")
+"""The rival rules that docs/verdict.md shows, a quick one and a careful one; simulation.md has all of them."""
 
 
 def blocks(report: Report) -> dict[str, str]:
@@ -53,7 +55,7 @@ def _healthy(report: Report) -> str:
             for p in SHARES
             if (found := [c for c in ours if c["p"] == p])
         ]
-        rivals = [_part(_cells(report, "rivals-healthy", noise=noise.key, judge=r), "rejected") for r in RULES]
+        rivals = [_part(_cells(report, "rivals-healthy", noise=noise.key, judge=r), "rejected") for r in TOLD]
         rows.append([noise.label, str(_runs(ours)), f"**{_part(ours, 'rejected')}**", *promoted, *rivals])
     return table(head, rows)
 
@@ -63,7 +65,7 @@ def _bad(report: Report) -> str:
     rows = []
     for noise in NOISES:
         (ours,) = _cells(report, "bad", noise=noise.key)
-        rivals = [_cells(report, "rivals-bad", noise=noise.key, judge=r)[0] for r in RULES]
+        rivals = [_cells(report, "rivals-bad", noise=noise.key, judge=r)[0] for r in TOLD]
         rows.append([noise.label, *(f"{pair(c['rejectedSeconds'])}; {pair(c['badAnswers'])}" for c in (ours, *rivals))])
     return table(head, rows)
 
@@ -81,8 +83,12 @@ def _interference(report: Report) -> str:
 
 def _outlasting(report: Report) -> str:
     found = [c for c in report["cells"] if c["study"] == "interference" and c["case"].endswith(("10.0 s", "30.0 s"))]
-    rows = [[f"2 -> {_percents(c['case'])}", LABELS[c["noise"]], str(c["runs"]), _convicted(c)] for c in found]
-    return table(["harm", "noise", "rollouts", "convicted, minutes"], rows)
+    noises = list(dict.fromkeys(c["noise"] for c in found))
+    rows = []
+    for case in dict.fromkeys(c["case"] for c in found):
+        by = {c["noise"]: c for c in found if c["case"] == case}
+        rows.append([f"2 -> {_percents(case)}", str(by[noises[0]]["runs"]), *(_convicted(by[n]) for n in noises)])
+    return table(["harm", "rollouts of each", *(LABELS[n] for n in noises)], rows)
 
 
 def _convicted(cell: Mapping[str, Any]) -> str:
@@ -96,12 +102,17 @@ def _percents(case: str) -> str:
 
 
 def _stages(report: Report) -> str:
-    rows = [
-        [LABELS[c["noise"]], c["case"], str(c["runs"]), _part([c], "promoted"), _minutes(c["promotedSeconds"])]
-        for c in report["cells"]
-        if c["study"] == "stages"
-    ]
-    return table(["noise", "settings", "rollouts", "all three promoted", "minutes, median / p90"], rows)
+    found = _cells(report, "stages")
+    settings = list(dict.fromkeys(c["case"] for c in found))
+    rows = []
+    for noise in dict.fromkeys(c["noise"] for c in found):
+        by = {c["case"]: c for c in found if c["noise"] == noise}
+        ended = [
+            f"{_part([by[s]], 'promoted')} of {by[s]['runs']}, {_minutes(by[s]['promotedSeconds'])}" if s in by else ""
+            for s in settings
+        ]
+        rows.append([LABELS[noise], *ended])
+    return table(["noise", *settings], rows)
 
 
 def _paired(report: Report) -> str:
@@ -114,7 +125,8 @@ def _paired(report: Report) -> str:
         for noise in dict.fromkeys(c["noise"] for c in _cells(report, study)):
             found = {c["p"]: c for c in _cells(report, study, noise=noise)}
             cells = [
-                f"{_share(found[p]['promotedInHalfAnHour'], found[p]['runs'])}, {_minutes(found[p]['promotedSeconds'])}"
+                f"{_share(found[p]['promotedInHalfAnHour'], found[p]['runs'])} of {found[p]['runs']}, "
+                f"{_minutes(found[p]['promotedSeconds'])}"
                 for p in SHARES
             ]
             rows.append([name, LABELS[noise], *cells])
@@ -136,12 +148,15 @@ def _harmful(report: Report) -> str:
 
 def _reverse(report: Report) -> str:
     rows = []
-    for case in dict.fromkeys(c["case"] for c in report["cells"] if c["study"] == "reverse"):
+    for case in dict.fromkeys(c["case"] for c in _cells(report, "reverse")):
+        ended = []
         for noise in REVERSED:
             (cell,) = _cells(report, "reverse", case=case, noise=noise)
-            ended = ", ".join(f"{reason} {n}" for reason, n in cell["reasons"].items())
-            rows.append([case, LABELS[noise], ended, _minutes(cell["rejectedSeconds"])])
-    return table(["what turns bad after 100 %", "noise", "ended as", "minutes until taken back"], rows)
+            promoted = cell["runs"] - cell["reasons"].get("NotPromoted", 0)
+            minutes = f", {_minutes(cell['rejectedSeconds'])}" if cell["rejected"] else ""
+            ended.append(f"{cell['rejected']} of {promoted}{minutes}")
+        rows.append([case, *ended])
+    return table(["what turns bad after 100 %", *(LABELS[n] for n in REVERSED)], rows)
 
 
 def _bars(report: Report) -> str:
@@ -184,7 +199,7 @@ def _readme(report: Report) -> str:
 
 
 def _rivals() -> list[str]:
-    return [rule.label.split(" (")[0] for rule in RULES.values()]
+    return [RULES[key].label.split(" (")[0] for key in TOLD]
 
 
 def _cells(report: Report, study: str, **wanted: object) -> Cells:

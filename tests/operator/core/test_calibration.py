@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from math import inf
+from math import inf, sqrt
 
 import numpy as np
 import pytest
@@ -362,8 +362,17 @@ def test_the_second_ring_tells_the_long_run_share():
     assert (room.hours, room.requests) == (6.0, 36 * 3 * 6000)
     assert 0.03 < room.limit < 0.036
     assert room_of(long_reports([0.03] * 3), scope, 100.0).limit > 0.04
-    assert room_of(made, scope, 1.0).limit < room.limit
     assert len(cut_long(made, scope).blocks) == 36
+
+
+def test_thirty_long_blocks_tell_by_themselves_how_sure_their_mean_is():
+    """What the last half hour says of bursts is the same doubt; with fewer blocks there is nothing else."""
+    scope = Scope("store", "old", NOW, 250)
+    many, few = long_reports([0.02, 0.04] * 15), long_reports([0.02, 0.04] * 14)
+    assert room_of(many, scope, 1.0).limit == room_of(many, scope, 500.0).limit
+    assert room_of(few, scope, 1.0).limit < room_of(few, scope, 500.0).limit
+    mean, spread = 0.03, 0.01 * sqrt(30 / 29)
+    assert room_of(many, scope, 1.0).limit == pytest.approx(mean + 1.699 * spread / sqrt(30), abs=2e-4)
 
 
 def test_noise_of_hours_is_found_by_ten_minute_blocks_and_leaves_less_room():

@@ -64,10 +64,31 @@ def test_what_plain_cannot_decide_in_three_minutes_is_proved_in_pairs_and_promot
     assert world.serving.parallel_ingest.concurrency == 4
 
 
+def test_the_first_key_counts_from_the_steps_begin_and_the_pairs_go_on_from_there():
+    world = undecided_world()
+    world.run(60)
+    early = world.status.rollout.proofs["store"]
+    assert early.own_log_e > 0
+    assert (early.wealth, early.played, early.requests) == (0.0, 0, 0)
+    assert world.run(200, until=proving)
+    begun = world.status.rollout
+    assert begun.proving.proofs["store"].own_log_e > early.own_log_e
+    assert begun.proofs == {}
+
+
+@pytest.mark.parametrize(
+    "spec", [{"analysis": PLAIN}, {"features": {"cache": {"maxSize": 1000}}}], ids=["plain", "cache"]
+)
+def test_where_no_pairs_can_follow_no_key_is_counted(spec: dict):
+    world = undecided_world(**spec)
+    world.run(60)
+    assert world.status.rollout.proofs == {}
+
+
 def test_the_line_in_the_status_names_pairs_keys_and_room():
     world = undecided_world()
     world.run(200, until=proving)
-    world.run(150)
+    world.run(20)
     for part in ("pairs (", "store: no harm of its own", "none to shared parts", "% bad without it", "odds may grow"):
         assert part in world.status.message
     assert world.status.message.endswith(("flags on now", "flags off now"))
@@ -302,7 +323,7 @@ def test_a_restarted_operator_drops_the_pair_under_way_and_keeps_what_was_bet(mo
     world.tick()
     after = world.status.rollout.proving
     assert (after.pair, after.discarded, after.pairs) == (before.pair + 1, before.discarded + 1, 2)
-    assert after.proofs["store"].shared == before.proofs["store"].shared
+    assert after.proofs["store"].wealth == before.proofs["store"].wealth
     assert world.run(1200, until=ended)
     assert world.status.history[-1].outcome == "Promoted"
 

@@ -37,7 +37,7 @@ PROOF = Proof(
     own_room=0.2,
     phi_rel=1.0,
     own=(0.1, 0.2, 0.3),
-    shared=(0.4, 0.5, 0.61),
+    wealth=0.51234,
 )
 PROVING = Proving(**CLOCK, number=1, proofs={"store": PROOF}, pairs=9, discarded=4)
 

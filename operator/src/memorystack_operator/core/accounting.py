@@ -17,7 +17,7 @@ from memorystack_operator.core.history import Scope
 from memorystack_operator.core.limits import limits_of
 from memorystack_operator.core.observe import PodSeen
 from memorystack_operator.core.proving import Proving
-from memorystack_operator.core.qualifying import rooms_wanted
+from memorystack_operator.core.qualifying import proofs_of, rooms_wanted
 from memorystack_operator.core.situation import Situation
 from memorystack_operator.core.state import RECOVERY, Recovery, RolloutState, RolloutStatus
 from memorystack_operator.core.switchback import Switchback
@@ -192,7 +192,20 @@ def _count(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
     rollout = rollout.model_copy(update={"baselines": baselines})
     if rollout.state is RolloutState.WITHDRAWN:
         return _recover(situation, rollout, increment)
-    return _judge_counts(situation, rollout, increment)
+    return _judge_counts(situation, _first_key(situation, rollout, increment), increment)
+
+
+def _first_key(situation: Situation, rollout: RolloutStatus, increment: Increment) -> RolloutStatus:
+    """While Plain has the step for itself, both arms are compared as in the windows with the flags on.
+
+    The bets of key 1 and the room are fixed since the step began, so what they win before the first pair is evidence.
+    """
+    wanted = situation.spec.rollout.analysis.promotion == "Paired" and rollout.stage != "cache"
+    if not wanted or rollout.reverse or not rollout.flags_on:
+        return rollout
+    proofs = proofs_of(_with(situation, rollout))
+    counted = {name: proof.counted(increment.operations[name], on=True).cleared() for name, proof in proofs.items()}
+    return rollout.model_copy(update={"proofs": counted})
 
 
 def _counts(pod: PodSeen, *, canary: bool) -> PodCounts:

@@ -22,7 +22,7 @@ from memorystack_operator.core.dispersion import (
 )
 from memorystack_operator.core.evidence import P0, DesignEffect, Tally, Value
 from memorystack_operator.core.history import History, Scope, cut, cut_long, seconds_covered
-from memorystack_operator.core.room import Room
+from memorystack_operator.core.room import Room, student95
 from memorystack_runtime.contract import LADDER_MS, EvidenceReport, Operation
 
 __all__ = ["ASSUMED_PHI", "MOSTLY_BAD", "PATIENCE", "Calibration", "Prior", "calibrate", "room_of"]
@@ -32,6 +32,8 @@ PATIENCE: Final = timedelta(minutes=10)
 MIN_SINCE: Final = timedelta(seconds=30)
 MIN_REQUESTS_SINCE: Final = 100
 MAX_MARGIN: Final = 3.0
+LONG_BLOCKS: Final = 30
+"""Five hours: the batch means of a long run are near enough to normal, and their spread is known within a quarter."""
 MOSTLY_BAD: Final = 0.5
 """Above it bad requests are no rare events any more, and arms are compared by their exact distribution."""
 
@@ -101,12 +103,17 @@ def room_of(reports: Sequence[EvidenceReport], scope: Scope, phi: float) -> Room
     """What up to a day of history says of the long-run share at the budget (verdict.md 10).
 
     `phi` at the rate of all pods together; blocks of ten minutes, where there are ten of them, may show more of it.
+    Thirty of them say by themselves how sure their own mean is, which is Student's limit. The upper limit of a design
+    effect from the last half hour would take the same doubt into account a second time, and cost a third of the room.
     """
     history = cut_long(reports, scope)
     total = history.total()
     blocks = [column(block, edge_of(total, scope.budget)) for block in history.blocks]
-    slow = disperse_long(blocks)
-    return Room.of(Tally(total.requests, total.bad), max(phi, slow), seconds_covered(reports, scope) / 3600)
+    measured, slow, valid = disperse_long(blocks)
+    past, hours = Tally(total.requests, total.bad), seconds_covered(reports, scope) / 3600
+    if valid >= LONG_BLOCKS:
+        return Room.of(past, measured, hours, student95(valid - 1))
+    return Room.of(past, max(phi, slow), hours)
 
 
 def _with_room(prior: Prior, reports: Sequence[EvidenceReport], scope: Scope) -> Prior:

@@ -72,10 +72,12 @@ def disperse(blocks: Sequence[Column]) -> Dispersion | None:
     )
 
 
-def disperse_long(blocks: Sequence[Column]) -> float:
-    """Upper 90 % limit over time from long blocks; 1 where there are fewer than ten."""
+def disperse_long(blocks: Sequence[Column]) -> tuple[float, float, int]:
+    """Over time from long blocks: the estimate, its upper 90 % limit, and how many blocks it is of; 1 of fewer than ten."""
     merged = merge(blocks)
-    return _limits(merged)[0] if len(merged) >= MANY_BLOCKS else 1.0
+    if len(merged) < MANY_BLOCKS:
+        return 1.0, 1.0, len(merged)
+    return max(1.0, _absolute_dispersion(merged)), _limits(merged)[0], len(merged)
 
 
 def _limits(blocks: Sequence[Column]) -> tuple[float, float]:

@@ -48,6 +48,7 @@ def prove(situation: Situation, outcome: Outcome) -> Change:
         state=RolloutState.PROVING,
         state_since=situation.now,
         proving=test,
+        proofs={},
         restarts=restarts_of(situation.canary) if suspected else rollout.restarts,
         reason=outcome.reason,
         message=outcome.message,

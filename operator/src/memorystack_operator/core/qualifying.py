@@ -80,10 +80,11 @@ def note(situation: Situation) -> str:
 
 
 def proofs_of(situation: Situation) -> dict[Operation, Proof]:
-    """Of the operations whose past leaves room, with nothing bet yet."""
+    """Of the operations whose past leaves room: as far as the step has brought them, else with nothing bet yet."""
     rollout = situation.rollout
     made = {
-        name: Proof.begin(room, rollout.evidence[name].effect.phi_rel, rollout.evidence[name].effect.mirrored_margin)
+        name: rollout.proofs.get(name)
+        or Proof.begin(room, rollout.evidence[name].effect.phi_rel, rollout.evidence[name].effect.mirrored_margin)
         for name, room in rollout.rooms.items()
         if room.usable and name in rollout.evidence
     }

@@ -156,6 +156,7 @@ def _advance(situation: Situation, outcome: Outcome) -> Change:
         rollout,
         step=step,
         step_seconds=0.0,
+        proofs={},
         state=RolloutState.PROGRESSING,
         state_since=situation.now,
         evidence={name: e.next_step(_effect(situation, name, planned)) for name, e in rollout.evidence.items()},

@@ -10,12 +10,18 @@ from typing import Final, Self
 
 from memorystack_operator.core.evidence import P0, Tally, Value
 
-__all__ = ["LEAST", "Room"]
+__all__ = ["LEAST", "Room", "student95"]
 
 LEAST: Final = 1.1
 """A smaller ratio of odds cannot be told from none in half an hour."""
 MOST: Final = 8.0
 Z95: Final = 1.6448536269514722
+
+
+def student95(df: int) -> float:
+    """The 95 % quantile of Student's t, by the Cornish-Fisher expansion: right to three digits from ten degrees on."""
+    z = Z95
+    return z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df * df)
 
 
 class Room(Value):
@@ -28,13 +34,16 @@ class Room(Value):
     requests: int = 0
 
     @classmethod
-    def of(cls, past: Tally, phi: float, hours: float) -> Self:
-        """Wilson's limit at the effective number of requests, n / `phi`; `phi` at the rate of the whole stack."""
+    def of(cls, past: Tally, phi: float, hours: float, quantile: float = Z95) -> Self:
+        """Wilson's limit at the effective number of requests, n / `phi`; `phi` at the rate of the whole stack.
+
+        `quantile` is the normal one where `phi` is a limit itself, and Student's where it is an estimate.
+        """
         n = past.requests / phi
         if n <= 0:
             return cls()
-        half = Z95 * sqrt(past.share * (1 - past.share) / n + (Z95 / (2 * n)) ** 2)
-        limit = (past.share + Z95**2 / (2 * n) + half) / (1 + Z95**2 / n)
+        half = quantile * sqrt(past.share * (1 - past.share) / n + (quantile / (2 * n)) ** 2)
+        limit = (past.share + quantile**2 / (2 * n) + half) / (1 + quantile**2 / n)
         return cls(limit=round(min(1.0, limit), 6), hours=round(hours, 3), requests=past.requests)
 
     @property

@@ -17,7 +17,7 @@ from memorystack_operator.api.status import Condition, Model, Phase, Progress, R
 from memorystack_operator.core.calibration import Calibration
 from memorystack_operator.core.evidence import Evidence
 from memorystack_operator.core.packing import Baselines
-from memorystack_operator.core.proving import Proving
+from memorystack_operator.core.proving import Proof, Proving
 from memorystack_operator.core.reverse import Reverse
 from memorystack_operator.core.room import Room
 from memorystack_operator.core.stabilization import Watch
@@ -154,6 +154,8 @@ class RolloutStatus(Model):
     """Whether the environment recovers, in slices of a few seconds."""
     proving: Proving | None = None
     """The proof by pairs under way, or the last one."""
+    proofs: dict[Operation, Proof] = {}
+    """Where pairs may follow, their first key so far; the proof by pairs takes it over."""
     rooms: dict[Operation, Room] = {}
     """How much worse the flag may make each operation, by the stack's past; looked at again while it is too little."""
     rooms_at: datetime | None = None
@@ -286,15 +288,13 @@ class Status(Model):
         A late regression is reported within ten minutes of its evidence, in the first hour and while the stack is over
         within one.
         """
-        if self.rollout is not None:
-            return None
-        if not self.watch.promotions:
+        if self.rollout is not None or not self.watch.promotions:
             return None
         close = self.watch.over is not None or now - self.watch.promotions[-1].at < CLOSE
         return timedelta(minutes=1 if close else 10)
 
 
 ENGINE_RECORDS: Final = frozenset[type[BaseModel]](
-    {Calibration, Evidence, Proving, Recovery, Reverse, Room, Switchback}
+    {Calibration, Evidence, Proof, Proving, Recovery, Reverse, Room, Switchback}
 )
 """Parts of the status that are the engine's own: the resource's definition keeps them and tells none of their fields."""
