@@ -120,6 +120,34 @@ def test_what_takes_just_as_long_as_its_budget_is_not_over_it(ledger: Ledger, cl
     assert (over[250], over[200]) == (0, 1)
 
 
+def test_bad_and_failed_requests_add_up(ledger: Ledger, clock: Clock):
+    for seconds, failed in ((0.5, True), (0.5, False), (0.01, True), (0.01, False), (0.5, False)):
+        ticket = ledger.admit("recall")
+        clock.now += seconds
+        ticket.done(failed=failed)
+    found = recall(ledger)
+    assert (found.requests, found.bad, found.failed) == (5, 4, 2)
+
+
+def test_a_request_past_a_budget_below_the_first_edge_is_counted_once(ledger: Ledger, clock: Clock):
+    ledger.revise("f2", Budgets(revision="b3", p95_ms={"recall": 2}))
+    ticket = ledger.admit("recall")
+    clock.now += 1 / 256
+    assert (recall(ledger, "f2").requests, recall(ledger, "f2").bad) == (1, 1)
+    ticket.done()
+    found = recall(ledger, "f2")
+    assert (found.requests, found.bad, set(found.over)) == (1, 1, {0})
+
+
+def test_before_any_flags_are_known_requests_are_admitted_and_count_for_nobody(clock: Clock):
+    ledger = Ledger(clock, clock)
+    ticket = ledger.admit("recall")
+    clock.now += 60
+    assert (ledger.in_flight, ledger.overdue()) == (1, 0)
+    ticket.done()
+    assert ledger.counters() == ()
+
+
 def test_requests_in_flight_are_those_that_were_admitted_and_have_not_ended(ledger: Ledger):
     first, second = ledger.admit("recall"), ledger.admit("store")
     assert ledger.in_flight == 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support.moments import BUDGETS, canary_world, moment_of, with_rollout, with_status
+from support.moments import BUDGETS, canary_world, moment_of, proving, switching, with_rollout, with_status
 from support.pods import FakePod
 from support.world import FLAG, World, rollout, settled_world
 
@@ -316,6 +316,98 @@ def test_what_is_served_while_the_flag_is_withdrawn_is_no_evidence_of_it(world: 
     after = read(world, state=RolloutState.WITHDRAWN, withdrawn_operation="store")
     assert after.evidence == world.status.rollout.evidence
     assert (after.step_seconds, after.last_tick) == (world.status.rollout.step_seconds, world.now)
+
+
+# -- windows with the flag and without it ------------------------------------------
+
+OPEN = (0.0, 0.0, 0.0)
+
+
+def window(make: Callable[..., Situation], *, on: bool, obedient: bool = True) -> tuple[World, Situation]:
+    """One second within a window that is counted; the canary pod holds the flags exactly if it should, or not."""
+    world = canary_world()
+    stable = world.status.stable.revision
+    carrier(world).flags = world.status.rollout.revision if on is obedient else stable
+    world.live(1.0)
+    settled = account(_in_window(world, make, on=on)).baselines
+    world.live(1.0)
+    known = {"baselines": settled, "last_tick": world.now - timedelta(seconds=1)}
+    return world, with_rollout(_in_window(world, make, on=on), **known)
+
+
+def _in_window(world: World, make: Callable[..., Situation], *, on: bool) -> Situation:
+    began, last = world.now - timedelta(seconds=2), world.now - timedelta(seconds=1)
+    told = {"since": began, "counting_since": began, "last_read": last}
+    first, second = (make(moment_of(world), OPEN, second=second, **told) for second in (False, True))
+    test = first.rollout.switchback or first.rollout.proving
+    return first if test.on is on else second
+
+
+def trial(rollout: RolloutStatus):
+    return rollout.switchback or rollout.proving.trial
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+def test_in_a_switchback_both_arms_requests_count_for_the_window_and_for_no_evidence(on: bool):
+    world, situation = window(switching, on=on)
+    after = account(situation)
+    current = after.switchback.current
+    assert (current.canary_requests, current.stable_requests) == (10, 20)
+    assert after.evidence == situation.rollout.evidence
+    assert (after.step_seconds, after.last_tick) == (situation.rollout.step_seconds, world.now)
+    assert after.switchback.last_read == world.now
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+def test_in_a_proof_both_arms_requests_count_for_the_pair_and_those_under_the_flag_as_evidence(on: bool):
+    _, situation = window(proving, on=on)
+    before, after = situation.rollout, account(situation)
+    gained = after.evidence["store"].canary_requests - before.evidence["store"].canary_requests
+    assert gained == (10 if on else 0)
+    assert after.proving.proofs["store"].requests == 30
+    assert after.step_seconds - before.step_seconds == pytest.approx(1.0)
+    assert after.stage_seconds - before.stage_seconds == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("make", [switching, proving])
+@pytest.mark.parametrize("on", [True, False], ids=["on", "off"])
+def test_a_pod_that_does_not_follow_the_windows_spoils_its_pair(make: Callable[..., Situation], on: bool):
+    _, situation = window(make, on=on, obedient=False)
+    before, after = situation.rollout, account(situation)
+    old, new = before.switchback or before.proving, after.switchback or after.proving
+    assert (new.pair, new.discarded, new.waiting) == (old.pair + 1, old.discarded + 1, False)
+    assert trial(after).current == trial(before).current
+
+
+def unsettled(situation: Situation) -> Situation:
+    return replace(situation, seen=replace(situation.seen, settled=False))
+
+
+def paused(situation: Situation) -> Situation:
+    return with_status(situation, paused=True)
+
+
+def deaf(situation: Situation) -> Situation:
+    pods = tuple(replace(p, evidence=None) for p in situation.seen.pods)
+    return replace(situation, seen=replace(situation.seen, pods=pods))
+
+
+def lost(situation: Situation) -> Situation:
+    carriers = situation.rollout.pods
+    pods = tuple(replace(p, ready=p.name not in carriers) for p in situation.seen.pods)
+    return replace(situation, seen=replace(situation.seen, pods=pods))
+
+
+@pytest.mark.parametrize("make", [switching, proving])
+@pytest.mark.parametrize("trouble", [unsettled, paused, deaf, lost])
+def test_while_the_world_cannot_be_measured_in_windows_they_wait(
+    make: Callable[..., Situation], trouble: Callable[[Situation], Situation]
+):
+    _, situation = window(make, on=True)
+    after = account(trouble(situation))
+    test = after.switchback or after.proving
+    assert (test.waiting, test.on) == (True, False)
+    assert trial(after).current == trial(situation.rollout).current
 
 
 # -- is there room for a proof by pairs? -------------------------------------------

@@ -191,12 +191,12 @@ def test_a_timeout_that_is_too_short_is_warned_of_with_the_least_that_would_do(s
 
 
 def slow(promotion: str, name: str = "parallelIngest", *, seen: Sequence[Traffic] = (traffic(),)) -> tuple[str, ...]:
-    """In the first of two steps, recall is undecided in 12 % of the cases, and in the second in 30 %."""
+    """In the first of two steps, recall is undecided in 12 % of the cases, and in the second in 62 %."""
     resource = stack(features=FLAG, rollout=rollout(analysis={"timeout": "10m", "promotion": promotion}))
-    return said(flag(name, steps=(step(0.12, 0.1), step(0.3, 0.1))), seen=seen, resource=resource)
+    return said(flag(name, steps=(step(0.12, 0.1), step(0.62, 0.1))), seen=seen, resource=resource)
 
 
-CHANCE = "in 30 % of the cases a step is not decided in 3 min"
+CHANCE = "in 62 % of the cases a step is not decided in 3 min"
 
 
 def test_a_slow_step_goes_on_in_pairs_or_is_told_that_it_could():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from memorystack_operator.api.spec import Step
-from memorystack_operator.core.canary import choose, plan_of, pods_for, restarts_of
+from memorystack_operator.core.canary import choose, plan_of, pods_for, restarts_of, weight_at
 from memorystack_operator.core.observe import PodSeen
 
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,6 +71,11 @@ def test_a_pause_keeps_two_steps_apart_that_take_the_same_pods():
     plan, note = walked({"weight": 10}, {"pause": {}}, {"weight": 20}, replicas=3)
     assert [weight for weight, _ in plan] == [10, 0, 20]
     assert note == ""
+
+
+def test_the_weight_in_force_at_a_pause_is_that_of_the_step_before_it():
+    plan, _ = plan_of(steps({"pause": {}}, {"weight": 25}, {"pause": {}}, {"pause": {}}, {"weight": 50}), 10)
+    assert [weight_at(plan, step) for step in range(5)] == [0, 25, 25, 25, 50]
 
 
 def test_pods_that_carry_the_flag_already_go_on_carrying_it():
