@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.moments import BUDGETS, canary_world, moment_of, proving, switching, with_rollout, with_status
@@ -13,6 +13,7 @@ from support.world import FLAG, World, rollout, settled_world
 
 from memorystack_operator.core.accounting import account, baselines_now, readable
 from memorystack_operator.core.evidence import Tally
+from memorystack_operator.core.reverse import Reverse
 from memorystack_operator.core.room import Room
 from memorystack_operator.core.situation import Situation
 from memorystack_operator.core.state import Recovery, RolloutState, RolloutStatus
@@ -460,3 +461,45 @@ def test_a_pod_that_answered_late_counts_where_arms_are_not_compared(world: Worl
     late = account(with_status(moment_of(world), rollout=first))
     gained = Tally(late.evidence["store"].stable_requests - first.evidence["store"].stable_requests, 0)
     assert gained.requests == 30
+
+
+# -- the first key of a proof that may follow --------------------------------------
+
+WIDE = Room(limit=0.02, hours=6.0, requests=100_000)
+REVERSE = Reverse(number=1, operation="store", promoted_at=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def first_key(promotion: str = "Paired", **changes: object) -> RolloutStatus:
+    """A reading of a stage that pairs could prove."""
+    world = canary_world()
+    steps = [{"weight": 34, "minDuration": "5m"}]
+    world.edit(rollout=rollout(budgets=BUDGETS, steps=steps, analysis={"promotion": promotion}))
+    for key in world.bad:
+        world.bad[key] = 0.2
+    world.live(5.0)
+    rooms = dict.fromkeys(("store", "recall"), WIDE)
+    return account(with_rollout(moment_of(world), **{"rooms": rooms, **changes}))
+
+
+def test_the_arms_are_compared_for_key_1_from_the_steps_begin():
+    once = first_key()
+    assert set(once.proofs) == {"store", "recall"}
+    assert once.proofs["store"].own != (0.0, 0.0, 0.0)
+    again = first_key(proofs=once.proofs)
+    assert again.proofs["store"].own[1] == pytest.approx(2 * once.proofs["store"].own[1])
+    assert (again.proofs["store"].requests, again.proofs["store"].bad) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"promotion": "Plain"},
+        {"stage": "cache"},
+        {"reverse": REVERSE},
+        {"state": RolloutState.WITHDRAWN},
+        {"rooms": {}},
+    ],
+    ids=["plain", "cache", "reverse", "withdrawn", "no history"],
+)
+def test_no_key_is_counted_where_no_pairs_can_follow(changes: dict):
+    assert first_key(**changes).proofs == {}
