@@ -124,7 +124,7 @@ BURSTS: Final = Experiment(
     run=_bursts,
     bars=_bars_of_bursts,
     figures=_figures,
-    at_once=6,
+    at_once=5,
 )
 SLOW_PODS: Final = Experiment(
     key="d",
@@ -138,5 +138,5 @@ SLOW_PODS: Final = Experiment(
     run=_slow_pods,
     bars=_bars_of_slow_pods,
     figures=_figures,
-    at_once=10,
+    at_once=5,
 )
