@@ -572,6 +572,25 @@ def test_scaling_during_a_canary_keeps_the_share_the_evidence_and_the_pods():
     assert len(world.flagged) == 2
 
 
+def test_a_withdrawn_flag_does_not_come_back_while_nothing_can_be_read_though_the_last_minute_was_well():
+    """R6"""
+    world = settled_world()
+    world.edit(features=FLAG, rollout=rollout(steps=[{"weight": 34, "minDuration": "100s"}]))
+    assert world.run(60, until=flagged)
+    world.shared = 0.4
+    assert world.run(60, until=lambda w: w.phase == "Withdrawn")
+    world.shared = 0.0
+    world.run(50)
+    for pod in world.pods:
+        pod.readable = False
+    assert not world.run(55, until=flagged)
+    assert world.phase == "Withdrawn"
+    for pod in world.pods:
+        pod.readable = True
+    assert world.run(90, until=flagged)
+    assert world.phase == "Switchback"
+
+
 @pytest.mark.parametrize("silent", ["everybody", "new pods"])
 def test_a_pod_that_does_not_answer_gets_no_flag_until_it_does(silent: str):
     """R12 and R6: nobody could tell what it makes of the flag"""

@@ -332,6 +332,10 @@ def test_a_surge_pod_whose_evidence_cannot_be_read_is_never_warm():
     assert "evidence of mem-canary" in world.status.message
 
 
+def flagged(world: World) -> bool:
+    return bool(world.flagged)
+
+
 def lose(world: World) -> None:
     """The node of the surge pod dies, and its Deployment makes another."""
     world.surging = []
@@ -360,6 +364,23 @@ def test_when_the_surge_pod_is_lost_the_flag_leaves_at_once_and_the_step_goes_on
     assert world.status.rollout.id == stage
     assert world.run(400, until=ended)
     assert world.status.history[-1].outcome == "Promoted"
+
+
+def test_while_a_withdrawn_flag_waits_for_the_environment_it_does_not_come_back_without_a_surge_pod():
+    world = trying()
+    world.shared = 0.4
+    assert world.run(90, until=lambda w: w.phase == "Withdrawn")
+    world.run(50)
+    world.surge_starts, world.surging = False, []
+    assert not world.run(60, until=flagged)
+    assert world.phase == "Withdrawn"
+    world.surge_starts = True
+    assert world.run(150, until=flagged)
+    assert world.phase == "Switchback"
+    assert world.status.surge.warm
+    lose(world)
+    world.tick()
+    assert world.flagged == []
 
 
 def test_a_surge_pod_that_is_lost_for_good_ends_the_trial_without_a_rejection():

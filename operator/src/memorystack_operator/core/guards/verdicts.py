@@ -24,10 +24,11 @@ def withdrawn_and_waiting(situation: Situation) -> Outcome | None:
     if rollout.state is not RolloutState.WITHDRAWN:
         return None
     waited = situation.since(rollout.state_since)
-    if rollout.withdrawn_reason == "MetricsUnavailable":
-        well, missing = readable(situation), "the pods' evidence can be read again"
-    else:
-        well, missing = _recovered(situation), f"{rollout.withdrawn_operation} is within budget for a minute"
+    # What was well a minute ago says nothing of a flag that nobody could see, or compare with anything, when it is back.
+    well, missing = readable(situation), "the pods' evidence can be read again"
+    if rollout.withdrawn_reason != "MetricsUnavailable":
+        well = well and _recovered(situation)
+        missing = f"{rollout.withdrawn_operation} is within budget for a minute"
     if well and rollout.withdrawn_reason == "MetricsUnavailable":
         return Outcome(Move.RESUME, "Resumed", f"{missing}; the same step goes on")
     if well and in_pairs(situation):
