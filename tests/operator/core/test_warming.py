@@ -8,7 +8,7 @@ import pytest
 from support.pods import FakePod
 from support.world import World, remembered, stack
 
-from memorystack_operator.core.observe import Observations
+from memorystack_operator.core.observe import Observations, Warming
 from memorystack_operator.core.surge import Surge, received
 
 
@@ -133,3 +133,10 @@ def test_of_several_the_known_one_is_kept_and_else_a_ready_one_is_taken(world: W
     assert looked(world, asked, first, second)[0].uid == second.uid
     first.ready = True
     assert looked(world, asked, second, first)[0].uid == first.uid
+
+
+def test_other_times_keep_the_proportions_of_the_rule():
+    assert Warming.of(10, 300) == Warming()
+    quick = Warming.of(0.5, 6)
+    assert (quick.serving, quick.longest) == (timedelta(seconds=0.5), timedelta(seconds=1.5))
+    assert (quick.timeout, quick.rest, quick.requests) == (timedelta(seconds=6), timedelta(seconds=12), 30)
