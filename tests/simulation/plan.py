@@ -191,6 +191,10 @@ def _paired() -> list[Cell]:
         Cell("two-steps-paired", f"p = {p}", "common12", p, runs, judge="whole", analysis=PAIRED, history_hours=6.0)
         for p, runs in zip(SHARES, (8, 8, 24), strict=True)
     ]
+    made += [
+        Cell("two-steps-paired", f"p = {HEALTHY}", noise, HEALTHY, 8, judge="whole", analysis=PAIRED, history_hours=6.0)
+        for noise in ("common60", "outages")  # where three flags by the defaults take hours
+    ]
     return made
 
 

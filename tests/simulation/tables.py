@@ -124,13 +124,14 @@ def _paired(report: Report) -> str:
     ):
         for noise in dict.fromkeys(c["noise"] for c in _cells(report, study)):
             found = {c["p"]: c for c in _cells(report, study, noise=noise)}
-            cells = [
-                f"{_share(found[p]['promotedInHalfAnHour'], found[p]['runs'])} of {found[p]['runs']}, "
-                f"{_minutes(found[p]['promotedSeconds'])}"
-                for p in SHARES
-            ]
+            cells = [_in_half_an_hour(found[p]) if p in found else "" for p in SHARES]
             rows.append([name, LABELS[noise], *cells])
     return table(["promotion", "noise", *(f"p = {100 * p:g} %: in 30 min; minutes" for p in SHARES)], rows)
+
+
+def _in_half_an_hour(cell: Mapping[str, Any]) -> str:
+    share = _share(cell["promotedInHalfAnHour"], cell["runs"])
+    return f"{share} of {cell['runs']}, {_minutes(cell['promotedSeconds'])}"
 
 
 def _harmful(report: Report) -> str:
