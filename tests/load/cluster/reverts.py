@@ -111,5 +111,4 @@ TWENTY_PODS: Final = Experiment(
     run=_twenty,
     bars=_bars_of_twenty,
     figures=_figures_and_bad_answers,
-    at_once=2,
 )
