@@ -150,7 +150,9 @@ def test_a_running_stack_when_its_new_image_cannot_be_pulled_then_serves_on_and_
         stack.apply(image="memorystack-stub:missing")
         stack.wait(lambda: stack.condition("Stalled"), "nothing is said")
         assert stack.condition("Stalled")["reason"] == "ImageNotPullable"
-        assert stack.condition("Ready")["status"] == "True"
+        # On a busy machine a pod misses a probe now and then; whether anybody noticed, the traffic says.
+        stack.wait(lambda: stack.condition("Ready")["status"] == "True", "it does not serve on")
+        assert stack.condition("Stalled")
         assert before <= stack.uids()
         stack.apply(image="memorystack-stub:1")
         stack.wait_idle()
