@@ -15,7 +15,7 @@ from memorystack_operator.core.accounting import account
 from memorystack_operator.core.conditions import conditions_of, phase_of
 from memorystack_operator.core.decision import Decision
 from memorystack_operator.core.guards import next_move
-from memorystack_operator.core.latency import quantile_ms, total_of
+from memorystack_operator.core.latency import quantile_ms, served_under, sum_of
 from memorystack_operator.core.observe import Observations
 from memorystack_operator.core.progress import progress_of
 from memorystack_operator.core.qualifying import rooms_wanted
@@ -110,12 +110,12 @@ def _recorded(situation: Situation, status: Status) -> Status:
     rollout = status.rollout
     if rollout and status.stable:
         chosen = frozenset(rollout.pods)
-        canary = [p.evidence for p in situation.seen.pods if p.name in chosen]
-        others = [p.evidence for p in situation.seen.pods if p.name not in chosen]
+        pods = situation.seen.pods
+        canary = served_under((p.evidence for p in pods if p.name in chosen), rollout.revision)
+        others = served_under((p.evidence for p in pods if p.name not in chosen), status.stable.revision)
         arms = {
             operation: ArmsP95(
-                canary=quantile_ms(total_of(canary, operation, rollout.revision)),
-                stable=quantile_ms(total_of(others, operation, status.stable.revision)),
+                canary=quantile_ms(sum_of(canary, operation)), stable=quantile_ms(sum_of(others, operation))
             )
             for operation in rollout.evidence
         }
