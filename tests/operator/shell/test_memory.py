@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from contextlib import suppress
+
+import pytest
+
+from memorystack_operator.shell import memory
 
 FREED = """
 import psutil
@@ -45,6 +51,23 @@ def test_memory_when_it_was_freed_below_something_kept_then_giving_back_makes_th
 def test_threads_when_arenas_are_limited_then_they_share_the_one_that_is_there() -> None:
     assert int(_said(ARENAS, "one")) == 1
     assert int(_said(ARENAS, "many")) > 1
+
+
+async def test_memory_is_given_back_again_and_again_but_not_before_the_start_is_over(monkeypatch: pytest.MonkeyPatch):
+    given = []
+    monkeypatch.setattr(memory, "give_back", lambda: given.append(1))
+    monkeypatch.setattr(memory, "PAUSE_SECONDS", 0.001)
+    started = asyncio.Event()
+    running = asyncio.create_task(memory.keep_small(started))
+    await asyncio.sleep(0.01)
+    assert not given
+    started.set()
+    async with asyncio.timeout(5):
+        while len(given) < 3:
+            await asyncio.sleep(0.001)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
 
 
 def _said(program: str, *words: str) -> str:

@@ -45,6 +45,8 @@ class Lists:
 class World:
     def __init__(self, *namespaces: str) -> None:
         self.api, self.store, self.told = Lists(), Store(), list[Record]()
+        self.primed_with: list[list[str]] = []
+        """What was told when the first list was said to be complete."""
         self.telemetry = Telemetry()
         self.relist = Relist(
             self.api,  # type: ignore[arg-type]  # the double
@@ -53,6 +55,7 @@ class World:
             resources=(PODS, DEPLOYMENTS),
             namespaces=namespaces,
             changed=self.told.append,
+            primed=lambda: self.primed_with.append(self.names()),
         )
 
     def names(self) -> list[str]:
@@ -65,6 +68,8 @@ async def test_the_first_list_brings_all_pages_of_all_namespaces_and_counts_no_m
     await world.relist.once(0)
     assert world.names() == ["p1", "p2", "p3"]
     assert (world.relist.primed.is_set(), world.relist.misses) == (True, 0)
+    await world.relist.once(0)
+    assert world.primed_with == [["p1", "p2", "p3"]]
     assert {path for path, _ in world.api.asked} == {
         f"/api{root}/namespaces/{ns}/{plural}"
         for root, plural in (("/v1", "pods"), ("s/apps/v1", "deployments"))

@@ -28,7 +28,7 @@ from memorystack_operator.shell.health import STUCK_SECONDS, Health, serve
 from memorystack_operator.shell.kube import KubeCluster, Surroundings
 from memorystack_operator.shell.kubelease import KubeLease
 from memorystack_operator.shell.leader import Leader, Times
-from memorystack_operator.shell.memory import give_back, one_arena
+from memorystack_operator.shell.memory import keep_small, one_arena
 from memorystack_operator.shell.queue import KeyedQueue
 from memorystack_operator.shell.reconciler import Reconciler
 from memorystack_operator.shell.records import Record
@@ -44,8 +44,6 @@ __all__ = ["Options", "operate"]
 
 _log = structlog.get_logger(__name__)
 DRAIN_SECONDS: Final = 10.0
-GIVE_BACK_SECONDS: Final = 15.0
-"""Some tens of milliseconds of work each time. Without it 200 stacks keep 20 MB more of what a start needs."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,13 @@ class _Operator:
         resources = (STACKS, PODS, *CHILDREN)
         where = options.namespaces
         self.relist = Relist(
-            self.free, self.store, telemetry, resources=resources, namespaces=where, changed=self._changed
+            self.free,
+            self.store,
+            telemetry,
+            resources=resources,
+            namespaces=where,
+            changed=self._changed,
+            primed=self._primed,
         )
         self.watch = Watch(options.door, resources, where, deliver=self._deliver)
         self.around = Surroundings(
@@ -116,8 +120,7 @@ class _Operator:
         if leads:
             self._all_again()
 
-    def primed(self) -> None:
-        """The first list is complete."""
+    def _primed(self) -> None:
         self.queue.let(self.leader.leads)
 
     def _all_again(self) -> None:
@@ -194,7 +197,7 @@ async def _run(operator: _Operator, stop: asyncio.Event) -> bool:
             operator.relist.run(operator.options.relist_seconds),
             operator.leader.run(operator.led),
             operator.queue.run(),
-            _when_primed(operator),
+            keep_small(operator.relist.primed),
             operator.watch.ended(),
         )
     ]
@@ -219,14 +222,6 @@ async def _first(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> bool:
         error = task.exception()
         _log.error("part_ended", part=task.get_coro().__qualname__, error=repr(error))  # type: ignore[union-attr]  # always a coroutine
     return waits in done
-
-
-async def _when_primed(operator: _Operator) -> None:
-    await operator.relist.primed.wait()
-    operator.primed()
-    while True:
-        give_back()
-        await asyncio.sleep(GIVE_BACK_SECONDS)
 
 
 async def _served(api: ApiServer) -> None:

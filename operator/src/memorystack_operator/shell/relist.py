@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Relist:
-    """`changed` is called for each object that the store did not know so."""
+    """`changed` is called for each object that the store did not know so, `primed` when everything was listed once."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Relist:
         resources: Sequence[Resource],
         namespaces: Sequence[str],
         changed: Callable[[Record], None],
+        primed: Callable[[], None],
     ) -> None:
         self.primed = asyncio.Event()
         """Everything was listed once."""
@@ -46,6 +47,7 @@ class Relist:
         self._resources = resources
         self._namespaces = tuple(namespaces) or ("",)
         self._changed = changed
+        self._first = primed
 
     async def run(self, every_seconds: float, patience_seconds: float = 5.0) -> None:
         """For ever; failures are tried again soon, since an API server that is away comes back."""
@@ -72,7 +74,9 @@ class Relist:
                 missed += len(news) + len(gone)
                 self._telemetry.missed(resource.plural, len(news) + len(gone))
         self.misses = self.misses + 1 if missed else 0
-        self.primed.set()
+        if not self.primed.is_set():
+            self.primed.set()
+            self._first()
 
     async def _list(self, resource: Resource, namespace: str) -> tuple[list[Record], int]:
         """All objects, in pages; none of a kind that is not served here or not ours to read."""
