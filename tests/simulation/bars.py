@@ -11,7 +11,7 @@ from math import comb
 from typing import Final
 
 from simulation.cells import Cell, Summary
-from simulation.plan import HARMS, INTERFERENCE, NOISE_KEYS, REVERSED, SHARES
+from simulation.plan import HARMS, INTERFERENCE, NOISE_KEYS, REVERSED, SHARES, THREE_STAGES
 
 __all__ = ["GUILTY", "Bar", "bars", "interval"]
 
@@ -110,9 +110,9 @@ def _speed(results: Results) -> Iterable[Bar]:
 
 
 def _stages(results: Results) -> Iterable[Bar]:
-    for noise in NOISE_KEYS:
-        one = _one(results, "stages", noise, "defaults")
-        name = f"three healthy stages promoted by the defaults (p = .0064), {noise}"
+    for noise, case in THREE_STAGES.items():
+        one = _one(results, "stages", noise, case)
+        name = f"three healthy stages promoted (p = .0064, 6 h of history), {noise}: {case}"
         yield _share(name, 0.9, one.count(*PROMOTED), one.runs, at_most=False)
 
 

@@ -10,7 +10,20 @@ from simulation.noise import NOISES
 from simulation.rivals import RULES
 from simulation.traffic import NO_EFFECT, Effect
 
-__all__ = ["EQUAL", "HARMS", "HEALTHY", "INTERFERENCE", "NOISE_KEYS", "REVERSED", "SHARES", "UNCOVERED", "cells"]
+__all__ = [
+    "BY_DEFAULT",
+    "EQUAL",
+    "HARMS",
+    "HEALTHY",
+    "INTERFERENCE",
+    "IN_PAIRS",
+    "NOISE_KEYS",
+    "REVERSED",
+    "SHARES",
+    "THREE_STAGES",
+    "UNCOVERED",
+    "cells",
+]
 
 NOISE_KEYS: Final = tuple(n.key for n in NOISES)
 INTERFERENCE: Final = tuple(k for k in NOISE_KEYS if k != "outages")
@@ -23,6 +36,13 @@ HEALTHY: Final = 0.0064
 ONE_SECOND: Final = (("interval", "1s"),)
 PAIRED: Final = (("promotion", "Paired"),)
 PATIENT: Final = (("timeout", "2h"),)
+SLOW: Final = ("common12", "common60", "outages")
+"""Noises under which evidence comes slowly."""
+BY_DEFAULT: Final = "defaults"
+PATIENTLY: Final = "one step of 25 %, timeout: 2h"
+IN_PAIRS: Final = "one step of 25 %, timeout: 2h, Paired"
+THREE_STAGES: Final = {noise: IN_PAIRS if noise in ("common60", "outages") else BY_DEFAULT for noise in NOISE_KEYS}
+"""By which settings three healthy flags are promoted: those of the whole list under the two slowest noises."""
 PAIRED_NOISES: Final = ("common12", "common60", "pod10")
 ONE_STEP: Final = (25,)
 """As in the table of verdict.md 10: one step, a quarter of the pods."""
@@ -158,12 +178,14 @@ def _worse_within_budget() -> list[Cell]:
 
 
 def _stages() -> list[Cell]:
-    """Three harmless flags one after the other, by the documented defaults; and with more patience."""
-    made = [Cell("stages", "defaults", noise, HEALTHY, 8, judge="stages") for noise in NOISE_KEYS]
+    """Three harmless flags one after the other, after six hours of service: by the defaults, and as slow noise wants it."""
+    made = [Cell("stages", BY_DEFAULT, noise, HEALTHY, 16, judge="stages", history_hours=6.0) for noise in NOISE_KEYS]
     made += [
-        Cell("stages", "timeout: 2h", noise, HEALTHY, 6, judge="stages", analysis=PATIENT)
-        for noise in ("common12", "common60", "outages")
-    ]
+        Cell("stages", case, noise, HEALTHY, 16, judge="stages", analysis=analysis, history_hours=6.0,
+             weights=ONE_STEP)
+        for case, analysis in ((PATIENTLY, PATIENT), (IN_PAIRS, (*PATIENT, *PAIRED)))
+        for noise in SLOW
+    ]  # fmt: skip
     return made
 
 

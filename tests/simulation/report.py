@@ -14,7 +14,7 @@ from simulation.tables import pair, table
 
 __all__ = ["BLOCKS", "documents", "record", "serialised", "written"]
 
-BLOCKS: Final = ("docs/verdict.md", "README.md")
+BLOCKS: Final = ("docs/verdict.md", "docs/verdict-tables.md", "README.md")
 """Documents with marked blocks."""
 PROMOTED: Final = ("WithinBudget", "Improves")
 Report = Mapping[str, Any]

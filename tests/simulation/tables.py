@@ -1,4 +1,4 @@
-"""The marked blocks of docs/verdict.md and README, from the report's JSON alone. Knows the JSON's shape."""
+"""The marked blocks of docs/verdict.md, docs/verdict-tables.md and README, from the report's JSON alone. Knows the JSON's shape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from textwrap import fill
 from typing import Any, Final
 
 from simulation.noise import NOISES
-from simulation.plan import HARMS, REVERSED, SHARES, UNCOVERED
+from simulation.plan import BY_DEFAULT, HARMS, IN_PAIRS, REVERSED, SHARES, UNCOVERED
 from simulation.rivals import RULES
 
 __all__ = ["blocks", "pair", "table"]
@@ -16,12 +16,13 @@ Report = Mapping[str, Any]
 Cells = Sequence[Mapping[str, Any]]
 LABELS: Final = {noise.key: noise.label for noise in NOISES}
 TOLD: Final = ("argo-fast", "flagger-documented")
-"""The rival rules that docs/verdict.md shows, a quick one and a careful one; simulation.md has all of them."""
+"""The rival rules that docs/verdict-tables.md shows, a quick one and a careful one; simulation.md has all of them."""
 
 
 def blocks(report: Report) -> dict[str, str]:
     """By the name in the document's mark."""
     return {
+        "overview": _overview(report),
         "healthy": _healthy(report),
         "bad": _bad(report),
         "interference": _interference(report),
@@ -43,6 +44,27 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def pair(values: Sequence[float | None]) -> str:
     """Median and p90; a dash where fewer runs than that came to it."""
     return " / ".join("-" if v is None else f"{v:.0f}" for v in values)
+
+
+def _overview(report: Report) -> str:
+    head = ["noise", "does nothing: rejected", "bad: taken back, s", "harms everybody: convicted, min",
+            "innocent, on trial by lot: convicted", "three harmless flags: promoted by the defaults, min",
+            f"by {IN_PAIRS}"]  # fmt: skip
+    rows = []
+    for noise in NOISES:
+        healthy = _cells(report, "healthy", noise=noise.key)
+        (bad,) = _cells(report, "bad", noise=noise.key)
+        harm = _cells(report, "interference", noise=noise.key, case=".02 -> 0.07")
+        stages = [_cells(report, "stages", noise=noise.key, case=case) for case in (BY_DEFAULT, IN_PAIRS)]
+        rows.append([
+            noise.label,
+            f"{_part(healthy, 'rejected')} of {_runs(healthy)}",
+            pair(bad["rejectedSeconds"]),
+            *(_convicted(c) for c in harm), *([""] * (not harm)),
+            _part(_cells(report, "innocent", noise=noise.key), "rejected"),
+            *(f"{_part(c, 'promoted')}, {_minutes(c[0]['promotedSeconds'])}" if c else "" for c in stages),
+        ])  # fmt: skip
+    return table(head, rows)
 
 
 def _healthy(report: Report) -> str:
@@ -186,15 +208,16 @@ def _readme(report: Report) -> str:
     ours = [c for c in healthy if c["noise"] == "bursts"]
     fast = _cells(report, "rivals-healthy", judge="argo-fast", noise="bursts")
     innocent = [c for c in report["cells"] if c["study"] == "innocent"]
-    missed = sum(not b["met"] for b in report["bars"])
+    missed, every = sum(not b["met"] for b in report["bars"]), len(report["bars"])
+    bars = f"{missed} of {every} bars are missed, and named" if missed else f"All {every} bars are met"
     rollouts = sum(c["runs"] for c in report["cells"] if not c["study"].startswith("rivals"))
     said = (
         f"`make simulate` puts the shipped engine through {rollouts} rollouts. A flag that does nothing was rejected in "
         f"{_part(healthy, 'rejected')} of {_runs(healthy)}, under noise of eight kinds; in bursts in {_part(ours, 'rejected')}, where "
         f"the fastest rule for Argo Rollouts rejects {_part(fast, 'rejected')} on the same traffic. One that takes p95 from 150 to 375 ms "
         f"was taken back after {bad['rejectedSeconds'][0]:.0f} s and {bad['badAnswers'][0]:.0f} bad answers (medians, steady traffic). An innocent flag on "
-        f"trial by lot was convicted in {_part(innocent, 'rejected')} of {_runs(innocent)}. {missed} of {len(report['bars'])} bars are missed, "
-        "and named: [what is claimed, and what is not](docs/verdict.md)."
+        f"trial by lot was convicted in {_part(innocent, 'rejected')} of {_runs(innocent)}. {bars}: "
+        "[what is claimed, and what is not](docs/verdict.md)."
     )
     return fill(said, 145, break_long_words=False, break_on_hyphens=False)
 

@@ -44,10 +44,14 @@ def test_a_pod_younger_than_the_stage_is_counted_from_its_first_request():
 def test_two_pods_of_two_arms_are_kept_apart_and_summed():
     first = [pod("a", "canary", "new", 10, 1), pod("b", "stable", "old", 20, 2), pod("c", "stable", "old", 30, 3)]
     _, baselines = advance((), first, WINDOW)
-    second = [pod("a", "canary", "new", 15, 4, 1), pod("b", "stable", "old", 26, 2), pod("c", "stable", "old", 31, 3)]
+    second = [
+        pod("a", "canary", "new", 15, 4, 1),
+        pod("b", "stable", "old", 26, 2, 1),
+        pod("c", "stable", "old", 31, 3, 1),
+    ]
     increment, _ = advance(baselines, second, WINDOW)
     assert increment.operations["store"] == Read(Tally(5, 3), Tally(7, 0))
-    assert increment.failures == Read(Tally(5, 1), Tally(7, 0))
+    assert increment.failures == Read(Tally(5, 1), Tally(7, 2))
 
 
 def test_a_restarted_process_counts_from_zero():
@@ -62,6 +66,15 @@ def test_a_counter_that_fell_counts_from_zero():
     assert increment.operations["store"].canary == Tally(7, 1)
 
 
+def test_bad_ones_that_fell_alone_take_nothing_away():
+    _, baselines = advance((), [pod("a", "canary", "new", 100, 9, 5), pod("b", "canary", "new", 10)], WINDOW)
+    increment, _ = advance(
+        baselines, [pod("a", "canary", "new", 110, 7, 3), pod("b", "canary", "new", 20, 4, 4)], WINDOW
+    )
+    assert increment.operations["store"].canary == Tally(20, 4)
+    assert increment.failures.canary == Tally(20, 4)
+
+
 def test_requests_of_other_revisions_do_not_count():
     _, baselines = advance((), [pod("a", "canary", "new", 0)], WINDOW)
     for other in (pod("a", "canary", "old", 50), pod("a", "canary", "new", 50, budgets="x")):
@@ -73,6 +86,12 @@ def test_an_unread_pod_keeps_its_baseline_and_its_next_counts_are_late():
     """What it served in two intervals is not compared with what the others served in one."""
     _, baselines = advance((), [pod("a", "canary", "new", 10), pod("b", "stable", "old", 10)], WINDOW)
     _, later = advance(baselines, [pod("b", "stable", "old", 15)], WINDOW)
+    increment, _ = advance(
+        advance(baselines, [pod("a", "canary", "new", 15)], WINDOW)[1],
+        [pod("a", "canary", "new", 20), pod("b", "stable", "old", 40, 2)],
+        WINDOW,
+    )
+    assert increment.operations["store"] == Read(Tally(5, 0), Tally(), Tally(), Tally(30, 2))
     increment, after = advance(later, [pod("a", "canary", "new", 40, 3), pod("b", "stable", "old", 20)], WINDOW)
     read = increment.operations["store"]
     assert (read.canary, read.stable, read.late_canary) == (Tally(), Tally(5, 0), Tally(30, 3))

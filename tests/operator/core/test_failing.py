@@ -1,4 +1,4 @@
-"""The arithmetic of the watch over failed requests; its twin for slow ones is in test_stabilization.py."""
+"""What the watch over failed requests counts; its detector is in test_stabilization.py, too."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from memorystack_operator.core.calibration import Calibration, Prior
-from memorystack_operator.core.evidence import P0, DesignEffect, Tally
-from memorystack_operator.core.failing import Book, effect_of, failures, look_at, most_failing
-from memorystack_operator.core.slices import Slice, pooled
+from memorystack_operator.core.evidence import DesignEffect, Tally
+from memorystack_operator.core.failing import effect_of, failed, most_failing
+from memorystack_operator.core.slices import Book, Slice, pooled
 from memorystack_operator.core.stabilization import look
 from memorystack_runtime.contract import Counters, EvidenceReport, RevisionCounters, Snapshot
 
@@ -46,7 +46,7 @@ def report(
 
 def cut(*reports: EvidenceReport, since: float = 0.0) -> list[tuple[float, float, Tally]]:
     """(age of the end in half minutes, seconds, counts) of each slice."""
-    found = failures(reports, BOOK, since=since, now=NOW.timestamp())
+    found = pooled(reports, BOOK, failed, since=since, now=NOW.timestamp())
     return [((NOW.timestamp() - s.begin - s.seconds) / 30, s.seconds, s.tally) for s in found]
 
 
@@ -84,16 +84,6 @@ def test_ten_minutes_of_the_day_before_are_taken_where_half_minutes_do_not_reach
     assert cut(whole) == [(21.0, 600.0, Tally(400, 8)), (1.0, 600.0, Tally(500, 1)), (0.0, 30.0, Tally(10, 0))]
 
 
-def test_with_failures_for_bad_requests_it_is_the_watch_over_slow_ones():
-    ring = [(age, counters(recall=(100 * (9 - age), 7 * (9 - age), 7 * (9 - age)))) for age in range(8, -1, -1)]
-    reports = (report(*ring),)
-    mine = failures(reports, BOOK, since=0.0, now=NOW.timestamp())
-    assert mine == pooled(reports, "recall", "f", "b", since=0.0, now=NOW.timestamp())
-    twin = look(mine, DesignEffect(phi_abs=12.0), 3.0, NOW)
-    found = look_at(mine, 12.0, 3.0, P0, NOW)
-    assert (found.finding, found.recent, found.lately) == (twin.finding, twin.recent, twin.lately)
-
-
 @pytest.mark.parametrize(
     ("shares", "over", "well"),
     [
@@ -108,12 +98,8 @@ def test_with_failures_for_bad_requests_it_is_the_watch_over_slow_ones():
 def test_an_alarm_needs_evidence_and_two_bad_minutes_and_ends_after_ten_good_ones(
     shares: list[float], over: bool, well: bool
 ):
-    found = look_at(slices(*shares), 10.0, 8.0, 0.01, NOW)
+    found = look(slices(*shares), lambda _: 10.0, 8.0, NOW, 0.01)
     assert (found.over, found.well) == (over, well)
-
-
-def test_a_handful_of_failures_is_no_alarm():
-    assert not look_at(slices(1.0, requests=20), 1.0, 0.0, 0.01, NOW).over
 
 
 @pytest.mark.parametrize(("phis", "phi"), [([], 10.0), ([1.3, 4.0], 10.0), ([1.3, 66.0], 66.0)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import comb, exp, log
 
 import pytest
@@ -13,8 +14,16 @@ from support.world import rollout, stack
 from memorystack_operator.core.evidence import DesignEffect, Evidence, Read, Tally
 from memorystack_operator.core.limits import switchback_level
 from memorystack_operator.core.reverse import RELEVANT, Answer, Reverse, answer_of, between
-from memorystack_operator.core.slices import Slice, pooled
-from memorystack_operator.core.stabilization import OverBudget, Promotion, Watch, look, threshold
+from memorystack_operator.core.slices import Book, Slice, pooled
+from memorystack_operator.core.stabilization import (
+    OverBudget,
+    Promotion,
+    Watch,
+    look,
+    phi_at,
+    slow,
+    threshold,
+)
 from memorystack_operator.core.stages import canonical
 from memorystack_runtime.contract import (
     Counters,
@@ -58,7 +67,7 @@ def report(uid: str, ring: dict[int, tuple], long_ring: dict[int, tuple] | None 
 
 def cut(*reports: EvidenceReport, since: float = 0.0, operation="recall") -> list[tuple[float, int, int]]:
     """(age of the end in half minutes, requests, bad) of each slice."""
-    found = pooled(reports, operation, "f", "b", since=since, now=NOW.timestamp())
+    found = pooled(reports, Book("f", "b"), partial(slow, operation), since=since, now=NOW.timestamp())
     return [((NOW.timestamp() - s.begin - s.seconds) / 30, s.tally.requests, s.tally.bad) for s in found]
 
 
@@ -71,6 +80,8 @@ def test_slices_add_up_all_pods_whichever_were_there():
 def test_slices_before_the_promotion_are_left_out():
     whole = report("a", {2: counted(0, 0), 1: counted(10, 1), 0: counted(30, 2)})
     assert cut(whole, since=NOW.timestamp() - 31) == [(0.0, 20, 1)]
+    assert cut(whole, since=NOW.timestamp() - 30) == [(0.0, 20, 1)]
+    assert cut(whole, since=NOW.timestamp() - 29) == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +118,7 @@ def slices(*shares: float, requests: int = 1000) -> list[Slice]:
     return [Slice(begin + 30 * i, 30, Tally(requests, round(requests * p))) for i, p in enumerate(shares)]
 
 
-MEASURED = DesignEffect(phi_abs=5.0, rate=1000 / 30, source="Measured")
+MEASURED = partial(phi_at, DesignEffect(phi_abs=5.0, rate=1000 / 30, source="Measured"))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +168,7 @@ def test_each_slice_is_tempered_by_the_design_effect_at_its_own_rate(effect: Des
 
     (piece,) = slices(0.1)
     expected = log(sum(exp(log_ratio(100, 1000, r, 0.05) / phi) for r in ROLL) / len(ROLL))
-    assert look([piece], effect, 1.0, NOW).finding.log_e == pytest.approx(expected)
+    assert look([piece], partial(phi_at, effect), 1.0, NOW).finding.log_e == pytest.approx(expected)
 
 
 def test_the_threshold_grows_with_the_stabilization_and_with_the_budgets():
@@ -173,7 +184,7 @@ def test_a_stack_exactly_at_its_budget_meets_few_alarms_in_a_month():
     for _ in range(20):
         shares = [sum(chance.random() < 0.05 for _ in range(60)) / 60 for _ in range(288)]
         pieces = slices(*shares, requests=60)
-        alarms += look(pieces, DesignEffect(source="Measured", rate=2.0), needed, NOW).finding.holds
+        alarms += look(pieces, lambda _: 1.0, needed, NOW).finding.holds
     assert alarms <= 5
 
 

@@ -1,22 +1,42 @@
 """What all pods of a stack served together, in slices of time, from their two rings.
 
-Knows: cumulative counters and ages. Must not know: what is made of the counts. Unlike the blocks of `history.py` a slice
-needs no pod to have been there all the time: pods come and go in a month.
+Knows: cumulative counters and ages. Must not know: which requests are bad, or what is made of the counts. Unlike the
+blocks of `history.py` a slice needs no pod to have been there all the time: pods come and go in a month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from memorystack_operator.core.evidence import Tally
-from memorystack_runtime.contract import LONG_RING_SECONDS, RING_SECONDS, EvidenceReport, Operation, Snapshot
+from memorystack_runtime.contract import (
+    LONG_RING_SECONDS,
+    RING_SECONDS,
+    EvidenceReport,
+    RevisionCounters,
+    Snapshot,
+)
 
-__all__ = ["Slice", "pooled"]
+__all__ = ["Book", "Count", "Slice", "pooled"]
 
 LONG: Final = LONG_RING_SECONDS // RING_SECONDS
+Count = Callable[[RevisionCounters], tuple[int, int]]
+"""Cumulative (requests, bad ones) of a book."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Whose requests count: those under one revision of the flags and one of the budgets."""
+
+    flags: str
+    budgets: str
+
+    def of(self, counters: Iterable[RevisionCounters]) -> RevisionCounters | None:
+        """None: nothing was served under them."""
+        return next((c for c in counters if c.flags == self.flags and c.budgets == self.budgets), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +55,16 @@ class Slice:
 
 
 def pooled(
-    reports: Iterable[EvidenceReport], operation: Operation, flags: str, budgets: str, *, since: float, now: float
+    reports: Iterable[EvidenceReport], book: Book, count: Count, *, since: float, now: float
 ) -> tuple[Slice, ...]:
     """Slices that began after `since`, oldest first: half minutes as far as they reach, ten minutes before them.
 
-    Only requests under this flags and this budgets revision; `since` and `now` in Unix seconds, `now` when the reports
-    were read. The runtime takes its snapshots at whole half minutes of the wall clock, so pods are in phase.
+    `since` and `now` in Unix seconds, `now` when the reports were read. The runtime takes its snapshots at whole half
+    minutes of the wall clock, so pods are in phase.
     """
     reports = tuple(reports)
-    short = [_line(r.ring, operation, flags, budgets, now) for r in reports]
-    long = [_line(r.long_ring, operation, flags, budgets, now) for r in reports]
+    short = [_line(r.ring, book, count, now) for r in reports]
+    long = [_line(r.long_ring, book, count, now) for r in reports]
     first = min((slot for line in short for slot in line), default=0)
     sums: dict[tuple[int, int], Tally] = {}
     for line, length in (*((s, 1) for s in short), *((s, LONG) for s in long)):
@@ -54,20 +74,17 @@ def pooled(
     return tuple(
         Slice((slot - length) * RING_SECONDS, length * RING_SECONDS, tally)
         for (slot, length), tally in sorted(sums.items())
-        if (slot - length) * RING_SECONDS >= since and tally.requests
+        if (slot - length) * RING_SECONDS >= since
     )
 
 
-def _line(
-    ring: Iterable[Snapshot], operation: Operation, flags: str, budgets: str, now: float
-) -> dict[int, tuple[int, int]]:
+def _line(ring: Iterable[Snapshot], book: Book, count: Count, now: float) -> dict[int, tuple[int, int]]:
     """Cumulative (requests, bad) by slot; a revision that is not there yet has served nothing."""
     found = {}
     for snapshot in ring:
-        book = next((c for c in snapshot.counters if c.flags == flags and c.budgets == budgets), None)
-        counts = book.operations.get(operation) if book else None
+        counted = book.of(snapshot.counters)
         slot = round((now - snapshot.age_seconds) / RING_SECONDS)
-        found[slot] = (counts.requests, counts.bad) if counts else (0, 0)
+        found[slot] = count(counted) if counted else (0, 0)
     return found
 
 

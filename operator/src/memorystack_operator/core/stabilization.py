@@ -5,7 +5,7 @@ Knows: promotions, and counts over time. Must not know: rollouts, leases, or wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf, log
@@ -18,9 +18,9 @@ from memorystack_operator.core.calibration import ASSUMED_PHI
 from memorystack_operator.core.evidence import MIN_REQUESTS, P0, DesignEffect, Finding, Tally
 from memorystack_operator.core.slices import Slice
 from memorystack_operator.core.stages import canonical
-from memorystack_runtime.contract import RING_SECONDS, Features, Operation
+from memorystack_runtime.contract import RING_SECONDS, Features, Operation, RevisionCounters
 
-__all__ = ["OverBudget", "Promotion", "Sight", "Watch", "look", "threshold"]
+__all__ = ["OverBudget", "Promotion", "Sight", "Watch", "look", "phi_at", "slow", "threshold"]
 
 LASTING: Final = timedelta(minutes=5)
 """A short outage ends by itself; flags are asked only after this."""
@@ -127,39 +127,56 @@ class Watch(Model):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One operation of the whole stack, as its pods' rings show it."""
+    """What the pods' rings show of the whole stack: of one operation, or of failed requests, which are then the bad ones."""
 
     finding: Finding
     recent: Tally
     """The last two minutes."""
     lately: Tally
     """The last ten."""
+    limit: float = P0
+    """Share that may be bad."""
 
     @property
     def over(self) -> bool:
-        """Over budget since some start, and still so now."""
-        return self.finding.holds and self.recent.requests >= MIN_REQUESTS and self.recent.share > P0
+        """Over the limit since some start, and still so now."""
+        return self.finding.holds and self.recent.requests >= MIN_REQUESTS and self.recent.share > self.limit
 
     @property
     def well(self) -> bool:
-        """Ten minutes within budget."""
-        return self.lately.requests >= MIN_REQUESTS and self.lately.share <= P0
+        """Ten minutes within the limit."""
+        return self.lately.requests >= MIN_REQUESTS and self.lately.share <= self.limit
 
 
-def look(slices: Sequence[Slice], effect: DesignEffect | None, needed: float, now: datetime) -> Sight:
+def look(
+    slices: Sequence[Slice], phi: Callable[[float], float], needed: float, now: datetime, limit: float = P0
+) -> Sight:
     """The Shiryaev-Roberts e-detector over the slices, oldest first (verdict.md 1.3): R <- (R + 1) LR, mean over a grid.
 
     It is made for a watch without an end: a restart mixture's stakes on late starts would shrink for a month. R is
     computed anew from the pods' own rings at each look, so nothing has to be on record and a restart forgets nothing.
-    Each slice is tempered by the design effect at the rate which the slice itself had.
+    Each slice is tempered by the design effect `phi` at the rate (requests per second) which the slice itself had.
     """
     logs = (-inf,) * len(ROLL)
     for piece in slices:
-        phi = _phi(effect, piece.rate)
-        gains = (log_ratio(piece.tally.bad, piece.tally.requests, ratio, P0) / phi for ratio in ROLL)
+        effect = phi(piece.rate)
+        gains = (log_ratio(piece.tally.bad, piece.tally.requests, ratio, limit) / effect for ratio in ROLL)
         logs = tuple(log_sum_exp((0.0, old)) + gain for old, gain in zip(logs, gains, strict=True))
     found = Finding(log_mean_exp(logs) if slices else 0.0, needed)
-    return Sight(finding=found, recent=_last(slices, RECENT, now), lately=_last(slices, WELL, now))
+    return Sight(found, recent=_last(slices, RECENT, now), lately=_last(slices, WELL, now), limit=limit)
+
+
+def slow(operation: Operation, book: RevisionCounters) -> tuple[int, int]:
+    """Cumulative (requests, bad ones) of one operation."""
+    counts = book.operations.get(operation)
+    return (counts.requests, counts.bad) if counts else (0, 0)
+
+
+def phi_at(effect: DesignEffect | None, rate: float) -> float:
+    """The design effect at `rate` requests per second (verdict.md 1.6: phi - 1 grows with the rate)."""
+    if effect is None or effect.source == "Assumed" or not effect.rate:
+        return max(ASSUMED_PHI, effect.phi_abs) if effect else ASSUMED_PHI
+    return 1 + max(0.0, effect.phi_abs - 1) * rate / effect.rate
 
 
 def threshold(spec: Spec) -> float:
@@ -169,13 +186,6 @@ def threshold(spec: Spec) -> float:
     """
     run = max(spec.rollout.stabilization, SHORTEST_RUN) / timedelta(seconds=RING_SECONDS)
     return log(run * len(spec.rollout.budgets))
-
-
-def _phi(effect: DesignEffect | None, rate: float) -> float:
-    """At `rate` requests per second (verdict.md 1.6: phi - 1 grows with the rate)."""
-    if effect is None or effect.source == "Assumed" or not effect.rate:
-        return max(ASSUMED_PHI, effect.phi_abs) if effect else ASSUMED_PHI
-    return 1 + max(0.0, effect.phi_abs - 1) * rate / effect.rate
 
 
 def _last(slices: Sequence[Slice], span: timedelta, now: datetime) -> Tally:

@@ -87,8 +87,16 @@ def test_between_two_readings_of_the_rings_there_is_no_alarm():
 def test_an_alarm_ends_after_ten_minutes_within_budget():
     told = stack_over_budget(alarmed(watching(later_world(0.0, minutes=11))))
     assert (told.move, told.reason, told.operation) == (Move.CALM, "StackRecovered", "store")
-    assert "for ten minutes: 0 of " in told.message
-    assert " bad in the last ten minutes (0.0 %)" in told.message
+    assert told.message.startswith("store is within its budget for ten minutes: 0 of ")
+    assert told.message.endswith(" bad in the last ten minutes (0.0 %)")
+
+
+def test_an_alarm_about_failures_ends_when_few_fail_however_slow_they_are():
+    about_failures = with_status(alarmed(watching(later_world(0.4, minutes=11))), failing=True)
+    told = stack_over_budget(about_failures)
+    assert (told.move, told.reason, told.operation) == (Move.CALM, "StackRecovered", "store")
+    assert told.message.startswith("failed requests are within maxErrorPercent for ten minutes: 0 of ")
+    assert told.message.endswith(" failed in the last ten minutes (0.0 %)")
 
 
 def test_an_alarm_about_what_has_no_budget_any_longer_ends():
@@ -188,6 +196,8 @@ def test_a_change_of_the_spec_or_the_last_other_pod_ends_the_question():
     text = "cache changed in the spec, and is staged first"
     assert reverse_overtaken(newer) == Outcome(Move.KEEP, "Superseded", text)
     world = canary_world()
+    world.edit(replicas=2)
+    assert reverse_overtaken(settled(asked(moment_of(world)))) is None
     world.edit(replicas=1)
     alone = settled(asked(moment_of(world)))
     nobody = Outcome(Move.KEEP, "NoControlArm", "one replica has nobody to be compared with")

@@ -6,20 +6,25 @@ Knows: alarms and the reverse canary's answers. Must not know: how a move is car
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
+from typing import Final
 
 from memorystack_operator.core.canary import pods_for
 from memorystack_operator.core.evidence import Evidence
-from memorystack_operator.core.failing import Book, Failing, effect_of, failures, look_at, most_failing
+from memorystack_operator.core.failing import effect_of, failed, most_failing
 from memorystack_operator.core.limits import budget_text, switchback_level
 from memorystack_operator.core.phrases import multiple
 from memorystack_operator.core.reverse import SHARE, Answer, Reverse, answer_of, compare
 from memorystack_operator.core.situation import Move, Outcome, Situation
-from memorystack_operator.core.slices import pooled
-from memorystack_operator.core.stabilization import OverBudget, Sight, look, threshold
+from memorystack_operator.core.slices import Book, pooled
+from memorystack_operator.core.stabilization import OverBudget, Sight, look, phi_at, slow, threshold
 from memorystack_operator.core.switchback import Answer as Pairs
 from memorystack_runtime.contract import EvidenceReport, Operation
 
 __all__ = ["reverse_overtaken", "reverse_switching_back", "reverse_verdict", "stack_over_budget"]
+
+BAD: Final = "bad"
+FAILED: Final = "failed"
 
 
 def stack_over_budget(situation: Situation) -> Outcome | None:
@@ -40,7 +45,8 @@ def stack_over_budget(situation: Situation) -> Outcome | None:
     sight = failing if about_failures else sights.get(name)
     if sight and sight.well:
         what = "failed requests are within maxErrorPercent" if about_failures else f"{name} is within its budget"
-        return Outcome(Move.CALM, "StackRecovered", f"{what} for ten minutes: {_counts(sight)}", name)
+        counted = _counts(sight, FAILED if about_failures else BAD)
+        return Outcome(Move.CALM, "StackRecovered", f"{what} for ten minutes: {counted}", name)
     return None if waiting else _question(situation, watch.over, still=sight is not None and sight.over)
 
 
@@ -106,17 +112,19 @@ def reverse_verdict(situation: Situation) -> Outcome | None:
     return Outcome(move, reason, said, test.operation)
 
 
-def _alarm(situation: Situation, sights: dict[Operation, Sight], failing: Failing | None) -> Outcome | None:
+def _alarm(situation: Situation, sights: dict[Operation, Sight], failing: Sight | None) -> Outcome | None:
     for operation, sight in sights.items():
         if sight.over:
             limit = _limit(situation, operation)
-            text = f"{operation} is over its budget of {limit} on the whole stack: {_counts(sight)}; {_proof(sight)}"
+            text = (
+                f"{operation} is over its budget of {limit} on the whole stack: {_counts(sight, BAD)}; {_proof(sight)}"
+            )
             return Outcome(Move.ALARM, "StackOverBudget", text, operation)
     if failing is None or not failing.over:
         return None
     worst = most_failing(_reports(situation), _book(situation))
     allowed = f"maxErrorPercent ({situation.spec.rollout.max_error_percent} %)"
-    counted = f"{_counts(failing)}, most of them by {worst}; {_proof(failing)}"
+    counted = f"{_counts(failing, FAILED)}, most of them by {worst}; {_proof(failing)}"
     text = f"more than {allowed} of the requests fail on the whole stack: {counted}"
     return Outcome(Move.ALARM, "ErrorsOverBudget", text, worst)
 
@@ -164,20 +172,20 @@ def _sights(situation: Situation) -> dict[Operation, Sight]:
     found = {}
     for budget in situation.spec.rollout.budgets if reports else ():
         name: Operation = budget.operation
-        slices = pooled(reports, name, book.flags, book.budgets, since=since, now=now)
+        slices = pooled(reports, book, partial(slow, name), since=since, now=now)
         prior = calibration.operations.get(name) if calibration else None
-        found[name] = look(slices, prior.effect if prior else None, needed, situation.now)
+        found[name] = look(slices, partial(phi_at, prior.effect if prior else None), needed, situation.now)
     return found
 
 
-def _failing(situation: Situation) -> Failing | None:
+def _failing(situation: Situation) -> Sight | None:
     """None where the rings were not read."""
     if not (reports := _reports(situation)):
         return None
     since, now = situation.stable.since.timestamp(), situation.now.timestamp()
-    slices = failures(reports, _book(situation), since=since, now=now)
+    slices = pooled(reports, _book(situation), failed, since=since, now=now)
     limit, phi = situation.spec.rollout.max_error_percent / 100, effect_of(situation.status.calibration)
-    return look_at(slices, phi, threshold(situation.spec), limit, situation.now)
+    return look(slices, lambda _: phi, threshold(situation.spec), situation.now, limit)
 
 
 def _comparison(situation: Situation, test: Reverse, evidence: Evidence) -> str:
@@ -203,13 +211,13 @@ def _limit(situation: Situation, operation: Operation) -> str:
     return budget_text(round(found.total_seconds() * 1000))
 
 
-def _counts(sight: Sight | Failing) -> str:
+def _counts(sight: Sight, bad: str) -> str:
     tally = sight.recent if sight.over else sight.lately
-    span, bad = "two" if sight.over else "ten", "failed" if isinstance(sight, Failing) else "bad"
+    span = "two" if sight.over else "ten"
     return f"{tally.bad} of {tally.requests} {bad} in the last {span} minutes ({100 * tally.share:.1f} %)"
 
 
-def _proof(sight: Sight | Failing) -> str:
+def _proof(sight: Sight) -> str:
     return f"evidence {multiple(sight.finding)}"
 
 
