@@ -46,7 +46,7 @@ def _range(ctx: click.Context, parameter: click.Parameter, text: str) -> tuple[i
     type=click.FloatRange(0, 1),
     help="Share of recalls that were asked lately.",
 )
-@click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(0.1, 3600), help="How long.")
+@click.option("--seconds", default=600.0, show_default=True, type=click.FloatRange(0.1, 3600), help="How long.")
 @click.option(
     "--from",
     "source",
@@ -116,6 +116,10 @@ def load(
     )
     corpus = from_topics() if source == "topics" else from_folder(Path(source), partial(click.echo, err=True))
 
+    if output == "text":
+        rate = plan.recalls_per_second + plan.stores_per_second
+        click.echo(f"{rate:g} requests a second to {plan.url} for {_span(plan.seconds)}; Ctrl-C ends it")
+
     def tell(now: Summary) -> None:
         if interim:
             write_atomically(interim, json.dumps(asdict(now)))
@@ -153,6 +157,10 @@ def _check_folders(*paths: Path | None) -> None:
         if path and not path.absolute().parent.is_dir():
             msg = f"{path}: its folder is missing, so nothing could be written there after the load: make it first"
             raise CannotStart(msg)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:g} s"
 
 
 async def _run(traffic: Traffic, tell: Callable[[Summary], None]) -> Summary:
