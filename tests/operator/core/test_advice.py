@@ -187,6 +187,11 @@ def test_a_timeout_that_is_too_short_is_warned_of_with_the_least_that_would_do(s
     assert said(flag(late_seconds=600.0)) == ()
 
 
+def test_where_time_is_short_fewer_steps_are_offered_if_there_are_several():
+    two = said(flag(late_seconds=700.0, steps=(step(0.0), step(0.0))))
+    assert two[0].endswith("set timeout: 20m, or fewer steps (each is proved anew), or onInconclusive: Hold")
+
+
 # -- what plain evidence will not decide -------------------------------------------
 
 

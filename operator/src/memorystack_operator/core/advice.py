@@ -13,7 +13,7 @@ from typing import Final
 from memorystack_operator.api.durations import format_duration
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.observe import RELEASE_IMAGE
-from memorystack_operator.core.outlook import Outlook
+from memorystack_operator.core.outlook import Outlook, StageOutlook
 from memorystack_operator.core.qualifying import ASSUMPTION
 from memorystack_operator.core.render import template_revision
 from memorystack_operator.core.state import Status
@@ -124,8 +124,12 @@ def _timeout(plan: Plan) -> Iterable[str]:
             yield (
                 f"{stage.name}: analysis.timeout {format_duration(analysis.timeout)} is shorter than what the evidence "
                 f"may need (nine of ten healthy flags are decided in {wait_text(stage.late_seconds)}): set timeout: "
-                f"{_enough(stage.late_seconds)}, or onInconclusive: Hold"
+                f"{_enough(stage.late_seconds)}{_fewer(stage)}, or onInconclusive: Hold"
             )
+
+
+def _fewer(stage: StageOutlook) -> str:
+    return ", or fewer steps (each is proved anew)" if len(stage.steps) > 1 else ""
 
 
 def _proving(plan: Plan) -> Iterable[str]:
