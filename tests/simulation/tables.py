@@ -60,9 +60,9 @@ def _overview(report: Report) -> str:
             noise.label,
             f"{_part(healthy, 'rejected')} of {_runs(healthy)}",
             pair(bad["rejectedSeconds"]),
-            *(_convicted(c) for c in harm), *([""] * (not harm)),
+            _convicted(harm[0]) if harm else "",
             _part(_cells(report, "innocent", noise=noise.key), "rejected"),
-            *(f"{_part(c, 'promoted')}, {_minutes(c[0]['promotedSeconds'])}" if c else "" for c in stages),
+            *(_promoted(cells[0]) if cells else "" for cells in stages),
         ])  # fmt: skip
     return table(head, rows)
 
@@ -72,11 +72,7 @@ def _healthy(report: Report) -> str:
     rows = []
     for noise in NOISES:
         ours = _cells(report, "healthy", noise=noise.key)
-        promoted = [
-            f"{_part(found, 'promoted')}, {_minutes(found[0]['promotedSeconds'])}"
-            for p in SHARES
-            if (found := [c for c in ours if c["p"] == p])
-        ]
+        promoted = [_promoted(c) for c in ours if c["p"] in SHARES]
         rivals = [_part(_cells(report, "rivals-healthy", noise=noise.key, judge=r), "rejected") for r in TOLD]
         rows.append([noise.label, str(_runs(ours)), f"**{_part(ours, 'rejected')}**", *promoted, *rivals])
     return table(head, rows)
@@ -115,6 +111,10 @@ def _outlasting(report: Report) -> str:
 
 def _convicted(cell: Mapping[str, Any]) -> str:
     return f"{_part([cell], 'rejected')}, {_minutes(cell['rejectedSeconds'])}"
+
+
+def _promoted(cell: Mapping[str, Any]) -> str:
+    return f"{_part([cell], 'promoted')}, {_minutes(cell['promotedSeconds'])}"
 
 
 def _percents(case: str) -> str:

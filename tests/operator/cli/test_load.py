@@ -66,7 +66,7 @@ def test_load_keeps_its_rates_and_reports_them(server, tmp_path: Path):
     assert 14 <= found["store"]["sent"] <= 26
     assert found["statuses"] == {"200": found["recall"]["sent"] + found["store"]["sent"]}
     first, *later = done.output.splitlines()
-    assert first == f"50 requests a second to {url} for 2 s; Ctrl-C ends it"
+    assert first == f"50 requests a second to {url} for 2s; Ctrl-C ends it"
     assert "over budget" in later[-1]
     questions = [b["query"] for p, b in handler.seen if p == "/v1/recall"]
     assert 0.1 < 1 - len(set(questions)) / len(questions) < 0.6

@@ -102,6 +102,10 @@ def test_an_alarm_needs_evidence_and_two_bad_minutes_and_ends_after_ten_good_one
     assert (found.over, found.well) == (over, well)
 
 
+def test_a_handful_of_failures_is_no_alarm():
+    assert not look(slices(1.0, requests=20), lambda _: 1.0, 0.0, NOW, 0.01).over
+
+
 @pytest.mark.parametrize(("phis", "phi"), [([], 10.0), ([1.3, 4.0], 10.0), ([1.3, 66.0], 66.0)])
 def test_the_evidence_is_tempered_by_the_largest_design_effect_known_or_by_ten(phis: list[float], phi: float):
     names = ("recall", "store")

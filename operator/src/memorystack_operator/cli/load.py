@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from memorystack_operator.api.durations import format_duration
 from memorystack_operator.cli.doors import json_option, said_plainly
 from memorystack_operator.cli.traffic import Plan, Summary, Traffic, from_folder, from_topics
 from memorystack_operator.local.errors import CannotStart
@@ -115,10 +117,8 @@ def load(
         **rates,
     )
     corpus = from_topics() if source == "topics" else from_folder(Path(source), partial(click.echo, err=True))
-
     if output == "text":
-        rate = plan.recalls_per_second + plan.stores_per_second
-        click.echo(f"{rate:g} requests a second to {plan.url} for {_span(plan.seconds)}; Ctrl-C ends it")
+        _announce(plan)
 
     def tell(now: Summary) -> None:
         if interim:
@@ -130,10 +130,7 @@ def load(
         if path:
             write_atomically(path, json.dumps(asdict(summary), indent=2) + "\n")
     _tell(summary, output, last=True)
-    sent = summary.recall.sent + summary.store.sent
-    if sent and sent == summary.recall.failed + summary.store.failed:
-        msg = f"every request failed ({', '.join(summary.statuses)}): is the stack up at {url}, and the key right?"
-        raise CannotStart(msg)
+    _check_answered(summary, url)
 
 
 def check_target(url: str) -> None:
@@ -159,8 +156,16 @@ def _check_folders(*paths: Path | None) -> None:
             raise CannotStart(msg)
 
 
-def _span(seconds: float) -> str:
-    return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:g} s"
+def _check_answered(summary: Summary, url: str) -> None:
+    sent = summary.recall.sent + summary.store.sent
+    if sent and sent == summary.recall.failed + summary.store.failed:
+        msg = f"every request failed ({', '.join(summary.statuses)}): is the stack up at {url}, and the key right?"
+        raise CannotStart(msg)
+
+
+def _announce(plan: Plan) -> None:
+    rate, span = plan.recalls_per_second + plan.stores_per_second, format_duration(timedelta(seconds=plan.seconds))
+    click.echo(f"{rate:g} requests a second to {plan.url} for {span}; Ctrl-C ends it")
 
 
 async def _run(traffic: Traffic, tell: Callable[[Summary], None]) -> Summary:
