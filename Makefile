@@ -11,7 +11,7 @@ WHEELS_MACHINE ?= $(shell uname -m)
 WHEELS = $(BIN)/python images/wheels.py --python $(WHEELS_PYTHON) --machine $(WHEELS_MACHINE) --pip "$(PYTHON) -m pip"
 ON_CLUSTER := PYTHONPATH=tests $(BIN)/python -m support.cluster
 
-.PHONY: help install generate demo demo-interference test wheels cover-changed mutate check format simulate bench bench-cluster audit lock \
+.PHONY: help install generate demo demo-interference test test-long wheels cover-changed mutate check format simulate bench bench-cluster audit lock \
   clean e2e e2e-full cluster-build cluster-up cluster-down cluster-status
 
 help: ## Show this list
@@ -46,11 +46,15 @@ demo: $(READY) ## Run a stack and watch a good flag promoted and a bad one taken
 demo-interference: $(READY) ## See a sick environment told from a flag that makes everybody sick (about ten minutes)
 	@$(BIN)/memorystack demo-interference
 
-test: $(READY) ## Run all tests with branch coverage
+test: $(READY) ## Run all tests with branch coverage, but the few that take minutes each
 	@rm -f .coverage .coverage.*
 	@$(ON_CLUSTER) build >/dev/null
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report
+
+test-long: $(READY) ## Run the tests that take minutes each: the switchback, and an operator killed after each of its writes
+	@$(ON_CLUSTER) build >/dev/null
+	$(BIN)/python -m pytest -m long -n 2 --dist loadfile tests/cluster
 
 wheels: $(READY) ## Fetch by hash what the images are made of, for WHEELS_PYTHON and WHEELS_MACHINE, into dist/wheels
 	@echo "Fetching wheels for Python $(WHEELS_PYTHON) on $(WHEELS_MACHINE) (half a minute)"
@@ -72,11 +76,13 @@ mutate: $(READY) ## Change code in many small ways and see whether tests notice:
 
 E2E = PYTHONPATH=tests $(BIN)/python -m e2e $(if $(KUBECONFIG),--kubeconfig $(KUBECONFIG)) $(if $(CLUSTER),--cluster $(CLUSTER))
 
-e2e: $(READY) ## As root: tell the whole story on a real node, by helm and kubectl (six minutes; KUBECONFIG=FILE: on that cluster; CLUSTER=kind)
+e2e: $(READY) ## As root: tell the whole story on a real node, by helm and kubectl (nine minutes; KUBECONFIG=FILE: on that cluster; CLUSTER=kind)
 	@$(E2E) $(ARGS)
 
-e2e-full: $(READY) ## With autoscaling, an upgrade and a restart in it (a quarter of an hour); writes docs/reports/e2e-full.json
+e2e-full: $(READY) ## With autoscaling, an upgrade and a restart in it, by Helm 4, and the long tests (half an hour); writes docs/reports/e2e-full.json
 	@$(E2E) --story full --report docs/reports/e2e-full.json $(ARGS)
+	@$(MAKE) test-long
+	MEMORYSTACK_TEST_HELM=helm4 $(BIN)/python -m pytest -n 2 --dist loadfile tests/chart
 
 cluster-build: $(READY) ## Build etcd, Kubernetes and helm into ~/.cache/memorystack (minutes, once); NODE=1 (as root): a node's needs, too
 	@$(ON_CLUSTER) build $(if $(NODE),--node) $(ARGS)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.chart import CHART
+from support.chart import CHART, HELM
 from support.cluster import ControlPlane
 from support.cluster.programs import programs
 
@@ -29,8 +29,8 @@ class Shell:
 
     def __init__(self, plane: ControlPlane, folder: Path) -> None:
         self._plane = plane
-        for name, path in programs(["helm", "kubectl"]).items():
-            (folder / name).symlink_to(path)
+        for name, path in programs([HELM, "kubectl"]).items():
+            (folder / name.removesuffix("4")).symlink_to(path)
         self._env = {
             **os.environ,
             "PATH": f"{folder}:{os.environ['PATH']}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -41,9 +41,21 @@ def operator(served: ControlPlane, home: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def stack(served: ControlPlane, api: httpx.Client, home: str, operator: Operator) -> Iterator[Stack]:
-    """One that is not applied yet, in the operator's care; it goes with the test."""
+def new_stack(served: ControlPlane, api: httpx.Client, home: str, operator: Operator) -> Iterator[Callable[[], Stack]]:
+    """Makes stacks that are not applied yet, in the operator's care; they go with the test."""
     del operator
-    one = Stack(served, api, home, f"mem-{uuid.uuid4().hex[:6]}")
-    yield one
-    one.delete()
+    made: list[Stack] = []
+
+    def make() -> Stack:
+        made.append(Stack(served, api, home, f"mem-{uuid.uuid4().hex[:6]}"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.delete()
+
+
+@pytest.fixture
+def stack(new_stack: Callable[[], Stack]) -> Stack:
+    """One of them."""
+    return new_stack()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 import pytest
@@ -60,6 +62,12 @@ def p95_on_record(stack: Stack) -> bool:
     return found.get("canary") is not None and found.get("stable") is not None
 
 
+def part_of(view: BinaryIO, until: float) -> bytes:
+    ready, _, _ = select.select([view], [], [], max(0.0, until - time.monotonic()))
+    assert ready, "it has not come so far, or it goes on, long after it should"
+    return view.read(65536)
+
+
 def test_status_when_watched_on_a_terminal_then_is_drawn_again_until_ctrl_c(canary: Stack, person: Person) -> None:
     screen, terminal = pty.openpty()
     argv = ["memorystack", "status", canary.name, "-n", canary.namespace, "--watch"]
@@ -67,18 +75,18 @@ def test_status_when_watched_on_a_terminal_then_is_drawn_again_until_ctrl_c(cana
     with os.fdopen(screen, "rb", 0) as view:
         process = subprocess.Popen(argv, stdin=terminal, stdout=terminal, stderr=terminal, env=env, cwd=person.folder)
         os.close(terminal)
-        drawn = b""
-        until = time.monotonic() + 40
-        while drawn.count(b"p95") < 3:
-            assert time.monotonic() < until, drawn[-2000:]
-            drawn += view.read(65536)
-        process.send_signal(signal.SIGINT)
         try:
-            while part := view.read(65536):
-                drawn += part
-        except OSError:  # the terminal's other end is closed
-            pass
-    assert process.wait(20) == 1
+            drawn = b""
+            until = time.monotonic() + 40
+            while drawn.count(b"p95") < 3:
+                drawn += part_of(view, until)
+            process.send_signal(signal.SIGINT)
+            with suppress(OSError):  # the terminal's other end is closed
+                while part := part_of(view, until):
+                    drawn += part
+            assert process.wait(20) == 1
+        finally:
+            process.kill()
     assert b"Traceback" not in drawn
     assert b"canary" in drawn
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -64,9 +63,8 @@ def recent(plane: ControlPlane, namespace: str, seconds: float, of: str = "") ->
     """What the operator wrote in the last seconds: its Leases, or all else."""
     since = time.time() - seconds
     found: Counter[str] = Counter()
-    for line in plane.audit_log.read_text().splitlines():
-        entry = json.loads(line)
-        if entry["user"]["username"] != f"system:serviceaccount:{namespace}:operator" or entry["verb"] not in WRITING:
+    for entry in plane.audited(f"system:serviceaccount:{namespace}:operator"):
+        if entry["verb"] not in WRITING:
             continue
         resource = entry["objectRef"]["resource"]
         at = datetime.fromisoformat(entry["requestReceivedTimestamp"]).timestamp()

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -45,13 +44,10 @@ def canary(served: ControlPlane, api: httpx.Client, namespace: str, first: Opera
 
 def written(plane: ControlPlane, namespace: str, account: str, since: float) -> list[str]:
     """What that account wrote into the namespace since then, but its Leases."""
-    user = f"system:serviceaccount:{namespace}:{account}"
-    lines: list[dict[str, Any]] = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]
     return [
         f"{line['verb']} {line['requestURI']}"
-        for line in lines
-        if line["user"]["username"] == user
-        and line["verb"] in {"create", "update", "patch", "delete"}
+        for line in plane.audited(f"system:serviceaccount:{namespace}:{account}")
+        if line["verb"] in {"create", "update", "patch", "delete"}
         and line["objectRef"]["resource"] != "leases"
         and _seconds(line["requestReceivedTimestamp"]) > since
     ]

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from support.cluster import ControlPlane
+from support.kubelet.status import is_ready
 
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.api.status import Stable
@@ -85,6 +86,13 @@ class Watched:
         found: Mapping[str, str] = self.container.get("state", {}).get("waiting", {})
         return found
 
+    def condition(self, kind: str) -> str:
+        return next((c["status"] for c in self._status["conditions"] if c["type"] == kind), "")
+
+    def declare(self, kind: str, status: str) -> None:
+        patch = json.dumps({"status": {"conditions": [{"type": kind, "status": status}]}})
+        self._plane.kubectl("patch", *self._where, "--subresource=status", "--type=strategic", "-p", patch)
+
     def annotate(self, value: str) -> None:
         self._plane.kubectl("annotate", "--overwrite", *self._where, f"{ANNOTATION_FLAGS}={value}")
 
@@ -138,6 +146,27 @@ def test_a_pod_when_its_process_dies_then_is_restarted_and_the_restart_is_counte
         pod.inside("/control", crash=True)
     wait(lambda: pod.container["restartCount"] == 1 and pod.ready, "the restart is not counted")
     assert pod.container["lastState"]["terminated"]["exitCode"] == 13
+
+
+def test_a_pod_when_others_wrote_that_it_is_not_ready_then_its_kubelet_says_again_that_it_is(
+    control_plane: ControlPlane, namespace: str, apply: Callable[..., None]
+) -> None:
+    """As the controller of nodes does while a node is late; a real kubelet takes it back as well."""
+    apply(flags(), stub_pod("one"))
+    pod = Watched(control_plane, namespace, "one")
+    wait(lambda: pod.ready and pod.condition("Ready") == "True", "the stub does not become ready")
+    pod.declare("Ready", "False")
+    wait(lambda: pod.condition("Ready") == "True", "it is still called unready")
+
+
+def test_a_node_when_others_wrote_that_it_is_not_ready_then_its_kubelet_says_again_that_it_is(
+    own_control_plane: ControlPlane,
+) -> None:
+    patch = json.dumps({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})
+    node = ("node/node-1",)
+    own_control_plane.kubectl("patch", *node, "--subresource=status", "--type=strategic", "-p", patch)
+    assert not is_ready(own_control_plane.get(*node))
+    wait(lambda: is_ready(own_control_plane.get(*node)), "it is still called unready")
 
 
 def test_a_pod_when_its_secret_is_missing_then_says_which_and_starts_when_it_comes(

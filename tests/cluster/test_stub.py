@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -16,6 +18,7 @@ import httpx
 import pytest
 from support.stub import Behaviour, Burst, Rule
 from support.stub.behaviour import VARIABLE
+from support.stub.shared import SharedDependency, take
 
 from memorystack_operator.core.history import Scope, cut
 from memorystack_runtime.contract import (
@@ -186,6 +189,34 @@ def test_a_stub_when_it_hangs_then_its_requests_are_counted_as_running_past_the_
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.recv(1)
+
+
+def test_a_shared_dependency_when_flooded_then_each_of_its_callers_waits_and_no_longer_than_it_must(pod: Pod) -> None:
+    with SharedDependency(ms_per_unit=10) as dependency:
+        pod.start(Behaviour(shared=dependency.address, rules=(Rule(p95_ms=1, sigma=0, units=1),), history_seconds=0))
+        assert pod.recall()[1] < 200
+        asyncio.run(take(dependency.address, 0))
+        flood = threading.Thread(target=asyncio.run, args=(take(dependency.address, 40),))
+        flood.start()
+        time.sleep(0.05)
+        assert 250 < pod.recall()[1] < 500
+        flood.join()
+        dependency.ms_per_unit = 1000
+        assert pod.recall()[1] >= 1000
+
+
+def test_a_shared_dependency_when_the_line_is_long_then_who_comes_leaves_after_half_a_second() -> None:
+    async def late() -> float:
+        first = asyncio.create_task(take(dependency.address, 80))
+        await asyncio.sleep(0.05)
+        begin = time.monotonic()
+        await take(dependency.address, 80)
+        took = time.monotonic() - begin
+        await first
+        return took
+
+    with SharedDependency(ms_per_unit=10) as dependency:
+        assert asyncio.run(late()) == pytest.approx(0.5, abs=0.2)
 
 
 def test_a_rule_when_p95_is_the_budget_then_five_percent_are_over_it() -> None:

@@ -93,16 +93,22 @@ def test_a_bad_flag_of_one_replica_when_tried_then_is_taken_back_and_half_of_the
     assert uid(alone) == before
 
 
+def kill_once_told(operator: Operator, stack: Stack, event: str) -> None:
+    """Not between the record and its Event: that would lose it (test_crashes)."""
+    stack.wait(lambda: event in stack.events(), f"{event} is not told")
+    operator.end(signal.SIGKILL)
+
+
 def test_a_trial_of_one_replica_when_the_operator_is_killed_twice_then_ends_all_the_same(
     alone: Stack, operator: Operator
 ) -> None:
     with alone.traffic(seconds=180):
         alone.apply(features=GOOD)
         alone.wait(lambda: second(alone), "no second Deployment is made")
-        operator.end(signal.SIGKILL)
+        kill_once_told(operator, alone, "SurgePodStarted")
         operator.start().wait_ready()
         alone.wait(alone.leased, "no pod gets the flags", 120)
-        operator.end(signal.SIGKILL)
+        kill_once_told(operator, alone, "RolloutStarted")
         operator.start().wait_ready()
         alone.wait_ended(1, 120)
         gone(alone)

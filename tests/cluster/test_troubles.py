@@ -113,7 +113,8 @@ def test_a_stack_when_it_cannot_work_then_a_condition_names_what_is_wrong_and_it
     assert stack.condition("Ready")["status"] == "False"
     assert not stack.condition("Reconciling")
     trouble.mend(stack)
-    stack.kubectl("wait", "--for=condition=Ready", "--timeout=90s", f"mstack/{stack.name}")
+    stack.wait(lambda: stack.condition("Ready").get("status") == "True", "it does not become ready", 90)
+    stack.kubectl("wait", "--for=condition=Ready", "--timeout=1s", f"mstack/{stack.name}")
     stack.wait_idle()
     stack.wait(lambda: kstatus(stack.get()) == "Current", "it is still called stalled")
     assert not stack.condition("Stalled")
@@ -151,7 +152,7 @@ def test_a_running_stack_when_its_new_image_cannot_be_pulled_then_serves_on_and_
         stack.wait(lambda: stack.condition("Stalled"), "nothing is said")
         assert stack.condition("Stalled")["reason"] == "ImageNotPullable"
         # On a busy machine a pod misses a probe now and then; whether anybody noticed, the traffic says.
-        stack.wait(lambda: stack.condition("Ready")["status"] == "True", "it does not serve on")
+        stack.wait(lambda: stack.condition("Ready").get("status") == "True", "it does not serve on")
         assert stack.condition("Stalled")
         assert before <= stack.uids()
         stack.apply(image="memorystack-stub:1")

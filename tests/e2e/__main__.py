@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 from support.cluster import ClusterError
+from support.cluster.modules import module_of
 
 from e2e import full, steps
 from e2e.check import excused, problems_of
@@ -65,6 +66,8 @@ STORIES: Final[Mapping[str, tuple[StepOf, ...]]] = {
         readme,
     ),
 }
+HELM: Final[Mapping[str, str]] = {"short": "helm", "full": "helm4"}
+"""Most people have Helm 3; the long story is told with Helm 4."""
 JUDGED: Final = (steps.good_flag, steps.bad_flag, full.restart_in_a_canary)
 """Those that wait for a verdict on latencies."""
 NAMES_JUDGED: Final = [step.__name__.replace("_", " ") for step in JUDGED]
@@ -123,10 +126,10 @@ def main(report: Path, kubeconfig: Path | None, folder: Path, cluster: str, stor
 
 def tell(story: str, kubeconfig: Path, path: Path, say: Callable[[str], None]) -> None:
     """Step after step, until one is not as expected. The report is written in any case."""
-    terminal, machine = Terminal(kubeconfig, say), Machine()
+    terminal, machine = Terminal(kubeconfig, say, HELM[story]), Machine()
     scene = Scene(terminal, Stack(terminal))
-    version = terminal.raw("/version")["gitVersion"]
-    report = Report(story, tuple(map(_name, STORIES[story])), kubernetes=version, commands=terminal.commands)
+    version, helm = terminal.raw("/version")["gitVersion"], module_of(HELM[story]).version
+    report = Report(story, tuple(map(_name, STORIES[story])), version, helm, commands=terminal.commands)
     for step in STORIES[story]:
         if step in WHOLE and not report.flawless:
             continue

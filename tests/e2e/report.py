@@ -45,6 +45,8 @@ class Report:
     expected: tuple[str, ...]
     """Names of the story's steps, in order."""
     kubernetes: str = ""
+    helm: str = ""
+    """Versions."""
     steps: list[Step] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
 
@@ -68,6 +70,7 @@ class Report:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": commit,
             "kubernetes": self.kubernetes,
+            "helm": self.helm,
             "machine": {"cores": os.cpu_count(), "architecture": platform.machine()},
             "seconds": round(sum(step.seconds for step in self.steps), 1),
         }

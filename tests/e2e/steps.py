@@ -31,8 +31,8 @@ GOOD: Final = '{"features":{"parallelIngest":{"concurrency":4}}}'
 BAD: Final = '{"features":{"httpPool":{"enabled":true,"connections":1}}}'
 TAKEN_OUT: Final = '{"features":{"httpPool":null}}'
 THIRD: Final = '{"features":{"cache":{"maxSize":300}}}'
-VERDICT_SECONDS: Final = 720.0
-"""With calibration, a detour over a withdrawal, and the rollout's own timeout of ten minutes, whose words say more."""
+VERDICT_SECONDS: Final = 1320.0
+"""With calibration, a detour over a withdrawal, and the rollout's own timeout of twenty minutes, whose words say more."""
 BLOCKS: Final = 10
 """Half minutes of history. With fewer, the first of them, when caches are cold and pods new, passes for how traffic is, and verdicts are late."""
 LEASE_SECONDS: Final = 30.0
@@ -68,8 +68,8 @@ def apply_stack(scene: Scene) -> dict[str, Any]:
 
 
 def traffic(scene: Scene) -> dict[str, Any]:
-    """A Job inside the cluster sends recalls and stores to the Service; the embedder takes 60 ms, as a real one does."""
-    body = json.dumps({"latency_ms": 60, "item_latency_ms": 2})
+    """A Job inside the cluster sends recalls and stores to the Service; the embedder takes about 60 ms, as a real one may."""
+    body = json.dumps({"latency_ms": 60, "item_latency_ms": 2, "latency_spread": 0.25})
     words = (
         f"import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:8080/control', b'{body}', method='PUT'))"
     )

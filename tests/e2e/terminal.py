@@ -36,13 +36,16 @@ class Command:
 class Terminal:
     """At the repository's root."""
 
-    def __init__(self, kubeconfig: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, kubeconfig: Path, say: Callable[[str], None], helm: str = "helm") -> None:
+        """`helm` is the program that is run where a command says helm: `helm` or `helm4`."""
         self.say = say
         self.commands: list[Command] = []
         """In order."""
-        folders = {str(path.parent) for path in programs(("kubectl", "helm")).values()}
-        path = ":".join([*sorted(folders), os.environ.get("PATH", "")])
-        self._env = {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig)}
+        found = programs(("kubectl", helm))
+        path = ":".join([str(found["kubectl"].parent), os.environ.get("PATH", "")])
+        # A function that bash takes from its environment: the program need not be called helm.
+        named = {"BASH_FUNC_helm%%": f'() {{ {found[helm]} "$@"; }}'}
+        self._env = {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig), **named}
 
     def type(self, command: str, instead: str = "") -> str:
         """Shows and runs it; `instead` is run in its place, where a test needs another file or image. Raises StepFailed."""

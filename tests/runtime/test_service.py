@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import http.client
 import os
 import signal
 import subprocess
@@ -381,6 +382,16 @@ async def test_what_is_under_way_at_a_sigterm_is_answered_before_the_process_end
     async with httpx.AsyncClient(base_url=process.url) as api:
         for note in notes:
             assert (await api.get(f"/v1/memories/{note['id']}", params={"namespace": "a"})).status_code == 200
+
+
+def test_an_idle_connection_is_left_to_its_client_to_close(process: Process):
+    """A server that closes first, after the 5 s that httpx keeps one, ends a request now and then that is just being sent."""
+    process.start()
+    with closing(http.client.HTTPConnection("127.0.0.1", process.port, timeout=10)) as connection:
+        for idle in (0, 7):
+            time.sleep(idle)
+            connection.request("GET", "/v1/config")
+            assert connection.getresponse().read()
 
 
 async def test_flags_change_live_through_the_lease_and_end_with_it_and_with_the_process(process: Process):

@@ -17,9 +17,11 @@ from typing import Any, Final
 import yaml
 from support.cluster.programs import program
 
-__all__ = ["CHART", "NAMESPACE", "RELEASE", "helm", "manifest", "rendered"]
+__all__ = ["CHART", "HELM", "NAMESPACE", "RELEASE", "helm", "manifest", "rendered"]
 
 CHART: Final = Path(__file__).parents[2] / "charts" / "memorystack-operator"
+HELM: Final = os.environ.get("MEMORYSTACK_TEST_HELM", "helm")
+"""The program: Helm 3, which most people have; `make e2e-full` runs the tests of the chart with `helm4`, too."""
 RELEASE: Final = "memorystack"
 NAMESPACE: Final = "memorystack-system"
 KUBERNETES: Final = "1.34.0"
@@ -31,7 +33,7 @@ def helm(
 ) -> subprocess.CompletedProcess[str]:
     """Raises AssertionError with what it said. Its caches are nobody else's, and it knows no cluster but the given one."""
     done = subprocess.run(
-        [str(program("helm")), *words],
+        [str(program(HELM)), *words],
         input=stdin,
         capture_output=True,
         text=True,

@@ -13,7 +13,17 @@ from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.state import PlannedStep
 from memorystack_operator.core.trial import Trial
 
-__all__ = ["BUDGETS", "PLAYED", "canary_world", "moment_of", "proving", "switching", "with_rollout", "with_status"]
+__all__ = [
+    "BUDGETS",
+    "PLAYED",
+    "canary_world",
+    "moment_of",
+    "proving",
+    "switching",
+    "with_rollout",
+    "with_status",
+    "without_rings",
+]
 
 BECAUSE = Outcome(Move.HOLD, "EnvironmentOverBudget", "because of this", "store")
 PLAYED = {"worse": 9, "better": 2, "tied": 1}
@@ -35,6 +45,14 @@ def moment_of(world: World, *, later: float = 0.0, history: bool = False) -> Sit
     stable = world.status.stable
     now = world.now + timedelta(seconds=later)
     return Situation(world.stack, world.status, world.observe(history=history), now, stable.template if stable else "t")
+
+
+def without_rings(situation: Situation) -> Situation:
+    """The same moment between two readings of the histories."""
+    pods = tuple(
+        replace(p, evidence=p.evidence.model_copy(update={"ring": (), "long_ring": ()})) for p in situation.seen.pods
+    )
+    return replace(situation, seen=replace(situation.seen, pods=pods))
 
 
 def with_status(situation: Situation, **changes: object) -> Situation:

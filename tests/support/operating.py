@@ -28,6 +28,7 @@ import psutil
 import pytest
 import yaml
 from support.cluster import ControlPlane
+from support.described import described
 from support.rights import chart_of, grant, serve_the_kind
 from support.traffic import Traffic
 from support.up import free_port
@@ -237,7 +238,7 @@ class Stack:
         end = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > end:
-                pytest.fail(f"{what}: {yaml.safe_dump(self.status)[-4000:]} {self.events()}")
+                pytest.fail(f"{what}: {described(self.status, self.pods(), self.events())}")
             time.sleep(0.1)
 
     def wait_for(self, *phases: str, seconds: float = PATIENCE_SECONDS) -> None:

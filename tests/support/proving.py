@@ -12,7 +12,13 @@ def burst_over_time(world: World, phi: float = 400.0) -> None:
         name: e.model_copy(update={"effect": e.effect.model_copy(update={"phi_abs": phi})})
         for name, e in current.evidence.items()
     }
-    world.status = world.status.model_copy(update={"rollout": current.model_copy(update={"evidence": evidence})})
+    # As if measured: a young stack's noise is measured again, and it would come out that there is none.
+    priors = {
+        name: prior.model_copy(update={"effect": prior.effect.model_copy(update={"source": "Measured"})})
+        for name, prior in current.calibration.operations.items()
+    }
+    known = {"evidence": evidence, "calibration": current.calibration.model_copy(update={"operations": priors})}
+    world.status = world.status.model_copy(update={"rollout": current.model_copy(update=known)})
 
 
 @remembered

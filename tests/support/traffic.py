@@ -24,6 +24,7 @@ from typing import Final, Self
 
 import aiohttp
 from support.kubelet.api import Api, ApiError, Object
+from support.kubelet.status import is_ready
 
 __all__ = ["Answer", "Traffic"]
 
@@ -147,8 +148,7 @@ class Traffic:
 
 def _address(pod: Object, within: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[str, str] | None:
     """Name and URL of a pod that is ready and stays. Refuses whatever is not in that network."""
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
-    if not ready or pod["metadata"].get("deletionTimestamp"):
+    if not is_ready(pod) or pod["metadata"].get("deletionTimestamp"):
         return None
     address = pod["status"]["podIP"]
     assert ipaddress.ip_address(address) in within, f"{address} is not within {within}: no load is sent there"

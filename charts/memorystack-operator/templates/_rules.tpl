@@ -1,6 +1,8 @@
-{{/* What the operator does, verb by verb. No verb on Secrets; nothing that it does not render. */}}
+{{/* What the operator does, verb by verb, as tests/cluster/test_rights.py sees it: every stack has a ConfigMap and a budget for as
+     long as it lives, so these two are never deleted. No verb on Secrets; nothing that it does not render. */}}
 {{- define "operator.rules" -}}
-{{- $whole := list "get" "list" "watch" "create" "patch" "delete" -}}
+{{- $kept := list "get" "list" "watch" "create" "patch" -}}
+{{- $whole := append $kept "delete" -}}
 - apiGroups: [memorystack.dev]
   resources: [memorystacks]
   verbs: [get, list, watch]
@@ -11,7 +13,10 @@
   resources: [pods]
   verbs: [get, list, watch, patch]
 - apiGroups: [""]
-  resources: [configmaps, serviceaccounts, services]
+  resources: [configmaps]
+  verbs: {{ toJson $kept }}
+- apiGroups: [""]
+  resources: [serviceaccounts, services]
   verbs: {{ toJson $whole }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
@@ -24,7 +29,7 @@
   verbs: {{ toJson $whole }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: {{ toJson $whole }}
+  verbs: {{ toJson $kept }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: {{ toJson $whole }}

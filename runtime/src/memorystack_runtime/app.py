@@ -48,6 +48,9 @@ On one machine `memorystack up` runs it with all its dependencies.
 
 exit codes: 0 drained after SIGTERM, 2 wrong settings or a port that is taken
 """
+IDLE_SECONDS: Final = 75
+"""An idle connection is the client's to close: if both close after the same time, a request now and then meets the end.
+httpx lets go after 5 s, as uvicorn would by itself, aiohttp after 15 s, load balancers after 60 s."""
 _log = structlog.get_logger(__name__)
 
 
@@ -144,6 +147,7 @@ def _server(app: Starlette, settings: Settings) -> _Server:
         # Nothing here asks who the first client was; a connection's age is that of the real peer.
         proxy_headers=False,
         backlog=1024,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
     )
     return _Server(config)

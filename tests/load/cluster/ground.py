@@ -82,23 +82,14 @@ class Home:
     def writes(self, since: float, until: float) -> dict[str, int]:
         """What the operator wrote between two moments (Unix seconds), as verb and resource; the leader's Lease aside."""
         found: Counter[str] = Counter()
-        for entry in self._audited():
-            if entry["user"]["username"] != self.user or entry["verb"] not in WRITING:
+        for entry in self.plane.audited(self.user):
+            if entry["verb"] not in WRITING or entry["objectRef"]["resource"] == "leases":
                 continue
             ref = entry["objectRef"]
-            if ref["resource"] == "leases":
-                continue
             if since <= datetime.fromisoformat(entry["requestReceivedTimestamp"]).timestamp() <= until:
                 what = "/".join(filter(None, (ref["resource"], ref.get("subresource"))))
                 found[f"{entry['verb']} {what}"] += 1
         return dict(sorted(found.items()))
-
-    def _audited(self) -> Iterator[dict[str, Any]]:
-        with self.plane.audit_log.open() as lines:
-            for line in lines:
-                # The server may be in the middle of writing the last one.
-                if line.endswith("\n") and self.user in line:
-                    yield json.loads(line)
 
 
 @dataclass(frozen=True)

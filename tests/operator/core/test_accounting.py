@@ -7,7 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.moments import BUDGETS, canary_world, moment_of, proving, switching, with_rollout, with_status
+from support.moments import (
+    BUDGETS,
+    canary_world,
+    moment_of,
+    proving,
+    switching,
+    with_rollout,
+    with_status,
+    without_rings,
+)
 from support.pods import FakePod
 from support.world import FLAG, World, rollout, settled_world
 
@@ -198,13 +207,6 @@ def test_before_the_flip_no_pod_counts_as_a_canary_and_the_look_at_the_rings_is_
     seen = without_rings(moment_of(world))
     earlier = world.now - timedelta(seconds=20)
     assert account(with_rollout(seen, rooms_at=earlier)).rooms_at == earlier
-
-
-def without_rings(moment: Situation) -> Situation:
-    pods = tuple(
-        replace(p, evidence=p.evidence.model_copy(update={"ring": (), "long_ring": ()})) for p in moment.seen.pods
-    )
-    return replace(moment, seen=replace(moment.seen, pods=pods))
 
 
 def test_the_counts_at_the_flip_are_where_every_pod_starts_from(world: World):

@@ -13,7 +13,7 @@ from memorystack_operator.core.advice import Plan, remarks, wait_text
 from memorystack_operator.core.evidence import DesignEffect
 from memorystack_operator.core.outlook import OperationOutlook, Outlook, StageOutlook, StepOutlook
 from memorystack_operator.core.room import Room
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 from memorystack_operator.core.traffic import Traffic
 
 STABLE = settled_world(5).status

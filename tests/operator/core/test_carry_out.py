@@ -18,7 +18,8 @@ from memorystack_operator.core.reverse import Reverse
 from memorystack_operator.core.rollout import carry_out
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stabilization import OverBudget, Promotion
-from memorystack_operator.core.state import PlannedStep, RolloutState, RolloutStatus, Settling
+from memorystack_operator.core.state import PlannedStep, RolloutState, RolloutStatus
+from memorystack_operator.core.status import Settling
 from memorystack_operator.core.surge import Surge
 from memorystack_operator.core.surging import HALVES
 from memorystack_runtime.contract import revision_of

@@ -13,7 +13,8 @@ from memorystack_operator.core.conditions import conditions_of, phase_of, refuse
 from memorystack_operator.core.observe import Trouble
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stabilization import OverBudget, Watch
-from memorystack_operator.core.state import RolloutState, RolloutStatus, Settling, Status
+from memorystack_operator.core.state import RolloutState, RolloutStatus
+from memorystack_operator.core.status import Settling, Status
 
 WORLD = settled_world(5)
 NOW = WORLD.now + timedelta(minutes=1)

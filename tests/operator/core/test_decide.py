@@ -15,7 +15,8 @@ from memorystack_operator.core import Decision, decide
 from memorystack_operator.core.room import Room
 from memorystack_operator.core.stabilization import OverBudget, Promotion, Watch
 from memorystack_operator.core.stages import canonical
-from memorystack_operator.core.state import RolloutState, Settling
+from memorystack_operator.core.state import RolloutState
+from memorystack_operator.core.status import Settling
 from memorystack_operator.core.surge import Surge
 
 SHORTLY = timedelta(seconds=0.2)

@@ -99,7 +99,8 @@ def running_embedder() -> Iterator[RunningEngine]:
         yield engine
 
 
-DEFAULTS = {"latency_ms": 1, "item_latency_ms": 0, "capacity": 64, "max_batch": 32, "failure": None}
+DEFAULTS = {"latency_ms": 1, "item_latency_ms": 0, "latency_spread": 0, "capacity": 64, "max_batch": 32,
+            "failure": None}  # fmt: skip
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from memorystack_runtime.dev import RunningEngine, engine_command, start
+from memorystack_runtime.dev.embedder import Settings
 
 
 async def embed(client: httpx.AsyncClient, texts: str | list[str], **fields: Any) -> httpx.Response:
@@ -95,6 +96,20 @@ async def test_latency_grows_with_the_items(embedder: httpx.AsyncClient) -> None
     begin = loop.time()
     await embed(embedder, ["a", "b", "c", "d"])
     assert loop.time() - begin >= 0.14
+
+
+@pytest.mark.parametrize(
+    ("spread", "draw", "factor"), [(0.0, 3.0, 1.0), (0.25, 0.0, 1.0), (0.25, 1.0, 1.2840), (0.25, -2.0, 0.6065)]
+)
+def test_latencies_spread_around_their_median(spread: float, draw: float, factor: float) -> None:
+    settings = Settings(latency_ms=60, item_latency_ms=10, latency_spread=spread)
+    assert settings.seconds(4, draw) == pytest.approx(0.1 * factor, rel=1e-3)
+
+
+async def test_with_a_spread_no_two_requests_take_the_same_time(embedder: httpx.AsyncClient) -> None:
+    await embedder.put("/control", json={"latency_ms": 50, "latency_spread": 0.5})
+    took = [(await embed(embedder, ["a"])).elapsed.total_seconds() for _ in range(16)]
+    assert max(took) > 1.5 * min(took)
 
 
 async def test_requests_beyond_the_capacity_wait_in_order() -> None:
@@ -208,7 +223,9 @@ async def test_control_refuses_what_it_does_not_know(embedder: httpx.AsyncClient
     assert (await embedder.get("/control")).json() == before
 
 
-@pytest.mark.parametrize(("option", "value"), [("dimensions", 0), ("capacity", 0), ("latency_ms", -1)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("dimensions", 0), ("capacity", 0), ("latency_ms", -1), ("latency_spread", 3)]
+)
 def test_wrong_option_is_named(option: str, value: int) -> None:
     done = subprocess.run(
         engine_command("embedder", **{option: value}), capture_output=True, text=True, timeout=20, check=False

@@ -55,8 +55,8 @@ def main() -> None:
 @click.option("--node", is_flag=True, help="Then also what a node needs: packages, programs and images. Needs root.")
 @_told
 def build(names: tuple[str, ...], node: bool) -> None:
-    """Build NAMES, by default what the tests need (the control plane's programs and helm), unless they are there."""
-    for name, path in programs(names or (*CONTROL_PLANE, "helm")).items():
+    """Build NAMES, by default what the tests need (the control plane's programs, helm and actionlint), unless they are there."""
+    for name, path in programs(names or (*CONTROL_PLANE, "helm", "actionlint")).items():
         click.echo(f"{name}: {path}")
     if node:
         from support.node import prepare  # only here: it stands on this package

@@ -1,6 +1,6 @@
 """Which program comes from which Go module. Knows the modules' folders and their content; builds nothing.
 
-Kubernetes, CoreDNS, Helm and kind each have a module of their own: their dependencies fight with each other.
+Kubernetes, CoreDNS, each Helm, kind and actionlint have a module of their own: their dependencies fight with each other.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ TOOLS: Final = (
     KUBERNETES,
     Module("coredns", {"coredns": "github.com/coredns/coredns"}),
     Module("pause", {"pause": "."}),
-    Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}),
+    Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, main="helm.sh/helm/v3"),
+    Module("helm4", {"helm4": "helm.sh/helm/v4/cmd/helm"}, main="helm.sh/helm/v4"),
     Module("kind", {"kind": "sigs.k8s.io/kind"}),
+    Module("actionlint", {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"}),
 )
 
 

@@ -55,6 +55,14 @@ class ControlPlane:
         """One JSON object a line for each answered request: user, verb, objectRef, responseStatus."""
         return self.folder.audit
 
+    def audited(self, user: str) -> Iterator[dict[str, Any]]:
+        """That user's answered requests so far, oldest first, as the audit log has them."""
+        with self.audit_log.open() as lines:
+            for line in lines:
+                # The server may be in the middle of writing the last one; and there are many, so few are parsed.
+                if line.endswith("\n") and user in line and (entry := json.loads(line))["user"]["username"] == user:
+                    yield entry
+
     def kubectl(
         self, *words: str, stdin: str | None = None, check: bool = True, kubeconfig: Path | None = None
     ) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,7 @@ from typing import Final
 
 import aiohttp
 from support.kubelet.api import Api, ApiError, Object
+from support.kubelet.status import is_ready
 
 __all__ = ["keep_alive", "register"]
 
@@ -34,11 +35,13 @@ async def register(api: Api, name: str, labels: Mapping[str, str]) -> None:
 
 
 async def keep_alive(api: Api, name: str) -> None:
-    """Renews the Lease for ever; an API server that is away is asked again."""
+    """Renews the Lease for ever. After a stop of the machine others have written that the node is not ready: it is told again."""
     while True:
         await asyncio.sleep(RENEW_SECONDS)
         with contextlib.suppress(ApiError, aiohttp.ClientError, TimeoutError, OSError):
             await _renew(api, name)
+            if not is_ready(await api.get(f"/api/v1/nodes/{name}")):
+                await api.patch(f"/api/v1/nodes/{name}/status", _status())
 
 
 async def _renew(api: Api, name: str) -> None:

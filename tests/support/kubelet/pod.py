@@ -19,7 +19,7 @@ from support.kubelet.account import account_access
 from support.kubelet.api import Api, ApiError, Object
 from support.kubelet.images import UnknownImage, command_of
 from support.kubelet.probes import Health, Probe, Question, probes_of
-from support.kubelet.status import PodState, stamp, status_of
+from support.kubelet.status import PodState, is_ready, stamp, status_of
 from support.kubelet.volumes import Missing, Sources, gather, mounted, write_mounted
 
 from memorystack_operator.local.daemon import Daemon
@@ -65,8 +65,10 @@ class PodLife:
         self._restarts = int(before[0].get("restartCount", -1)) + 1 if before[0].get("state", {}).get("running") else 0
 
     def update(self, pod: Object) -> None:
-        """The API has a newer one."""
+        """The API has a newer one. Where others wrote another readiness into it, as for a node that was late, it is told again."""
         self.pod = pod
+        if self._told and is_ready(pod) != self._told.ready:
+            self._told = None
         self._changed.set()
 
     @property

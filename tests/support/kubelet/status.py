@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-__all__ = ["PodState", "stamp", "status_of"]
+__all__ = ["PodState", "is_ready", "stamp", "status_of"]
 
 Container = Literal["Waiting", "Running", "Terminated"]
 _CONDITIONS: Final = ("Initialized", "ContainersReady", "Ready")
@@ -30,6 +30,12 @@ class PodState:
     ended: float = 0.0
     mounted: bool = True
     """Its volumes are there; before that a pod has no network, and so no address."""
+
+
+def is_ready(body: Mapping[str, Any]) -> bool:
+    """Whether a pod or a node is called ready."""
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def stamp(seconds: float) -> str:

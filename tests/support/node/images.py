@@ -82,7 +82,7 @@ STUB: Final = Image(
     f"{_TESTS}/Dockerfile",
     "images/runtime.lock",
     ("runtime",),
-    ("images/install", *(f"{_STUB}/{name}.py" for name in ("__init__", "__main__", "behaviour", "history", "http"))),
+    ("images/install", *sorted(str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / _STUB).glob("*.py"))),
 )
 """A pod that speaks the runtime's contract and waits instead of working: for measurements alone, so no node has it by itself."""
 

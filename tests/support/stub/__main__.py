@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from support.stub.behaviour import VARIABLE, Behaviour, Rule
 from support.stub.history import prefill
 from support.stub.http import Answer, Call, listen
+from support.stub.shared import take
 
 from memorystack_runtime.contract import CONFIG_DIR_VARIABLE, EVIDENCE_PATH, EvidenceReport, Operation
 from memorystack_runtime.evidence import Ledger
@@ -66,6 +67,8 @@ class Stub:
             burst = self.behaviour.burst
             rule = self._rule
             await asyncio.sleep(rule.latency(self._chance) * (burst.now(time.time()) if burst else 1.0))
+            if self.behaviour.shared and rule.units:
+                await take(self.behaviour.shared, rule.units)
         except asyncio.CancelledError:
             ticket.drop()
             raise

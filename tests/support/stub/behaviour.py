@@ -44,6 +44,8 @@ class Rule(_Value):
     """Of the latency's logarithm."""
     failed_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Requests answered with 500."""
+    units: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Work that each request asks of the shared dependency, and waits for, beside its own latency."""
 
     def fits(self, revision: str, features: Mapping[str, Any]) -> bool:
         """Whether it is about these flags."""
@@ -87,6 +89,8 @@ class Behaviour(_Value):
 
     rules: tuple[Rule, ...] = ()
     burst: Burst | None = None
+    shared: str = ""
+    """Address of a `SharedDependency`; empty: there is none."""
     ready: bool = True
     """What /readyz says."""
     alive: bool = True

@@ -1,6 +1,6 @@
 """What people read in a stack's status: phases, conditions, what was rejected, how stages ended.
 
-Knows: shapes and closed lists. Must not know: the engine's own state, which `core.state` adds to these.
+Knows: shapes and closed lists. Must not know: the engine's own state, which `core.status` adds to these.
 """
 
 from __future__ import annotations

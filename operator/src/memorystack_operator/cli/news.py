@@ -1,4 +1,5 @@
-"""What a person without a live view is told beside the events: that the stack serves, and what became of each save.
+"""What a person without a live view is told beside the events: that the stack serves, what became of each save, and what a
+rollout waits for.
 
 Knows: one report after the other. Must not know: how they are made, or printed.
 """
@@ -6,10 +7,36 @@ Knows: one report after the other. Must not know: how they are made, or printed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
 
 from memorystack_operator.local.report import Report
 
-__all__ = ["News"]
+__all__ = ["News", "Waits"]
+
+SILENCE: Final = timedelta(seconds=10)
+"""That long a rollout is left without a word; its message changes with every request that is counted."""
+
+
+class Waits:
+    """What a rollout under way does or waits for: every ten seconds, if it is something else than the last time."""
+
+    def __init__(self) -> None:
+        self._since: datetime | None = None
+        self._told = ""
+
+    def of(self, report: Report) -> list[str]:
+        """A sentence, or none."""
+        status = report.status
+        if status.rollout is None:
+            self._since = None
+            return []
+        self._since = self._since or report.at
+        text = f"{status.phase}: {status.message}"
+        if report.at - self._since < SILENCE or text == self._told:
+            return []
+        self._since, self._told = report.at, text
+        return [text]
 
 
 class News:

@@ -18,7 +18,7 @@ from memorystack_operator.core.canary import compared_pods, pods_for
 from memorystack_operator.core.evidence import Value
 from memorystack_operator.core.forecast import HORIZON_SECONDS, Detection
 from memorystack_operator.core.outlook import Outlook, StageOutlook, StepOutlook, outlook
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 from memorystack_operator.core.traffic import Traffic, observed, recorded
 from memorystack_operator.core.verdict import Outcome
 from memorystack_operator.local.recorded import Recorded, read_rings

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from rich.console import Console
 from rich.live import Live
 
-from memorystack_operator.cli.news import News
+from memorystack_operator.cli.news import News, Waits
 from memorystack_operator.cli.view import draw, event_text
 from memorystack_operator.core import Event
 from memorystack_operator.local.report import EventLine, read_events
@@ -59,10 +59,8 @@ class Screen:
         try:
             if self.output == "live":
                 await self._live(stack, work)
-            elif work:
-                await work
             else:
-                await self._plain(stack)
+                await self._plain(stack, work)
         finally:
             if work and not work.done():
                 work.cancel()
@@ -77,12 +75,16 @@ class Screen:
         if work:
             work.result()
 
-    async def _plain(self, stack: Stack) -> None:
-        news = News()
-        while True:
-            await asyncio.sleep(FRAME_SECONDS)
-            for text in news.of(stack.report()):
+    async def _plain(self, stack: Stack, work: asyncio.Future[None] | None) -> None:
+        """Whoever works beside the stack tells of its saves; of its waits nobody else does."""
+        tellers: list[News | Waits] = [Waits()] if work else [News(), Waits()]
+        while work is None or not work.done():
+            report = stack.report()
+            for text in (text for teller in tellers for text in teller.of(report)):
                 self.say(text)
+            await asyncio.sleep(FRAME_SECONDS)
+        if work:
+            work.result()
 
 
 def _now() -> str:

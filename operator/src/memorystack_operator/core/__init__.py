@@ -3,7 +3,7 @@
 from memorystack_operator.core.decide import decide
 from memorystack_operator.core.decision import Child, Decision, Event
 from memorystack_operator.core.observe import Observations, PodSeen, Trouble
-from memorystack_operator.core.state import ENGINE_RECORDS, Status
+from memorystack_operator.core.status import ENGINE_RECORDS, Status
 
 __all__ = [
     "ENGINE_RECORDS",

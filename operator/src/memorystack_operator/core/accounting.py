@@ -10,14 +10,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from memorystack_operator.core.arms import Baseline, Increment, PodCounts, Window, advance
-from memorystack_operator.core.calibration import room_of
 from memorystack_operator.core.canary import choose, restarts_of
 from memorystack_operator.core.evidence import Evidence, Tally
-from memorystack_operator.core.history import Scope
 from memorystack_operator.core.limits import limits_of
+from memorystack_operator.core.lookback import looked_back
 from memorystack_operator.core.observe import PodSeen
 from memorystack_operator.core.proving import Proving
-from memorystack_operator.core.qualifying import proofs_of, rooms_wanted
+from memorystack_operator.core.qualifying import proofs_of
 from memorystack_operator.core.situation import Situation
 from memorystack_operator.core.state import RECOVERY, Recovery, RolloutState, RolloutStatus
 from memorystack_operator.core.switchback import Switchback
@@ -45,7 +44,7 @@ def account(situation: Situation) -> RolloutStatus:
         return _switch(situation, rollout, rollout.switchback, same_pods=same_pods)
     if rollout.proving and rollout.state is RolloutState.PROVING:
         return _prove(situation, rollout, rollout.proving, same_pods=same_pods)
-    return _looked_back(situation, _count(situation, rollout))
+    return looked_back(situation, _count(situation, rollout))
 
 
 def readable(situation: Situation) -> bool:
@@ -152,22 +151,6 @@ def _fit(situation: Situation, rollout: RolloutStatus) -> bool:
 
 def _in_place(situation: Situation, revision: str) -> bool:
     return all(p.evidence and p.evidence.flags == revision for p in situation.canary)
-
-
-def _looked_back(situation: Situation, rollout: RolloutStatus) -> RolloutStatus:
-    """What the pods' histories leave for the flag to spoil, when they were read again."""
-    told = situation.history_told
-    if not told or rollout.calibration is None or not rooms_wanted(rollout, situation.spec, situation.now):
-        return rollout
-    budgets, priors = situation.spec.rollout.wire_budgets().p95_ms, rollout.calibration.operations
-    now, since = situation.now.timestamp(), situation.status.promoted_at
-    rooms = {
-        name: room_of(
-            situation.reports, Scope(name, situation.stable.revision, now, budgets[name], since), prior.effect.phi_abs
-        )
-        for name, prior in priors.items()
-    }
-    return rollout.model_copy(update={"rooms": rooms, "rooms_at": situation.now})
 
 
 def _read(

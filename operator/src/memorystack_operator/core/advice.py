@@ -16,7 +16,7 @@ from memorystack_operator.core.observe import RELEASE_IMAGE
 from memorystack_operator.core.outlook import Outlook, StageOutlook
 from memorystack_operator.core.qualifying import ASSUMPTION
 from memorystack_operator.core.render import template_revision
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 from memorystack_operator.core.traffic import Traffic
 
 __all__ = ["Plan", "remarks", "wait_text"]

@@ -9,7 +9,8 @@ from typing import Final
 
 from memorystack_operator.api.status import Phase, RolloutRecord
 from memorystack_operator.core.reasons import Sentences, sentence
-from memorystack_operator.core.state import RolloutState, Status
+from memorystack_operator.core.state import RolloutState
+from memorystack_operator.core.status import Status
 
 __all__ = ["afterwards", "headline_now", "waiting_now"]
 

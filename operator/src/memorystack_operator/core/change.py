@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memorystack_operator.core.decision import Event
-from memorystack_operator.core.state import RolloutStatus, Status
+from memorystack_operator.core.state import RolloutStatus
+from memorystack_operator.core.status import Status
 
 __all__ = ["Change", "with_rollout"]
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from memorystack_operator.api.status import Condition, Phase
 from memorystack_operator.core.situation import Outcome, Situation
 from memorystack_operator.core.stages import differing
-from memorystack_operator.core.state import RolloutState, Status
+from memorystack_operator.core.state import RolloutState
+from memorystack_operator.core.status import Status
 
 __all__ = ["conditions_of", "phase_of", "refused"]
 

@@ -16,16 +16,17 @@ from memorystack_operator.core.conditions import conditions_of, phase_of
 from memorystack_operator.core.decision import Decision
 from memorystack_operator.core.guards import next_move
 from memorystack_operator.core.latency import quantile_ms, served_under, sum_of
+from memorystack_operator.core.lookback import lookback_due
 from memorystack_operator.core.observe import Observations
 from memorystack_operator.core.progress import progress_of
-from memorystack_operator.core.qualifying import rooms_wanted
 from memorystack_operator.core.render import render, template_revision
 from memorystack_operator.core.render.names import pod_selector
 from memorystack_operator.core.reversal import compared
 from memorystack_operator.core.rollout import carry_out
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.stages import in_spec
-from memorystack_operator.core.state import ArmsP95, RolloutState, RolloutStatus, Status
+from memorystack_operator.core.state import ArmsP95, RolloutState, RolloutStatus
+from memorystack_operator.core.status import Status
 from memorystack_operator.core.surge import received
 from memorystack_runtime.contract import RING_SECONDS, FlagLease, revision_of
 
@@ -172,7 +173,7 @@ def _history_wanted(stack: MemoryStack, rollout: RolloutStatus | None, now: date
     if rollout is None:
         return False
     if rollout.state is not RolloutState.CALIBRATING:
-        return rooms_wanted(rollout, stack.spec, now)
+        return lookback_due(rollout, stack.spec, now)
     # A ring grows each half minute only: it is read then, until clocks that differ a little have all passed that mark.
     mark = (now + CALIBRATING).timestamp() // RING_SECONDS * RING_SECONDS
     return rollout.rooms_at is None or rollout.rooms_at.timestamp() < mark + SLACK_SECONDS or rollout.rooms_at > now

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 from memorystack_runtime.contract import FlagLease
 
 __all__ = ["Child", "Decision", "Event"]

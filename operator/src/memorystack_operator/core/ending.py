@@ -9,7 +9,7 @@ from typing import Final
 
 from memorystack_operator.core.records import in_short, record_of
 from memorystack_operator.core.situation import Outcome, Situation
-from memorystack_operator.core.state import Settling, Status
+from memorystack_operator.core.status import Settling, Status
 
 __all__ = ["end_stage"]
 

@@ -15,7 +15,8 @@ from memorystack_operator.core.late_reasons import LATE_HEADLINES, why_late
 from memorystack_operator.core.limits import budget_text
 from memorystack_operator.core.reasons import DONE, HEADLINES, Sentences, Told, odds, why
 from memorystack_operator.core.records import counts_of, proving_of, trial_of
-from memorystack_operator.core.state import RolloutState, RolloutStatus, Status
+from memorystack_operator.core.state import RolloutState, RolloutStatus
+from memorystack_operator.core.status import Status
 
 __all__ = ["Explanation", "Judged", "explain"]
 

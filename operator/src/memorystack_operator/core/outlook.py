@@ -23,7 +23,8 @@ from memorystack_operator.core.forecast import (
 from memorystack_operator.core.limits import limits_of
 from memorystack_operator.core.qualifying import PLAIN_SECONDS
 from memorystack_operator.core.stages import canonical, differing, in_spec
-from memorystack_operator.core.state import PlannedStep, Status
+from memorystack_operator.core.state import PlannedStep
+from memorystack_operator.core.status import Status
 from memorystack_operator.core.traffic import Traffic
 from memorystack_runtime.contract import Features, Operation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memorystack_operator.api.status import Progress, RolloutRecord
 from memorystack_operator.core.canary import weight_at
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 
 __all__ = ["progress_of"]
 

@@ -195,7 +195,7 @@ def _promote(situation: Situation, outcome: Outcome) -> Change:
 def _promotion(situation: Situation) -> Promotion:
     """What the watch must know of a flag that passed."""
     rollout = situation.rollout
-    priors = rollout.calibration.operations if rollout.calibration else {}
+    priors = rollout.priors
     left_over = [
         name
         for name, evidence in rollout.evidence.items()

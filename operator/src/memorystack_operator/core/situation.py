@@ -18,7 +18,8 @@ from memorystack_operator.core.canary import compared_pods, pods_for, weight_at
 from memorystack_operator.core.observe import Observations, PodSeen
 from memorystack_operator.core.stabilization import Promotion
 from memorystack_operator.core.stages import Stage, in_spec, pending
-from memorystack_operator.core.state import PlannedStep, RolloutStatus, Status
+from memorystack_operator.core.state import PlannedStep, RolloutStatus
+from memorystack_operator.core.status import Status
 from memorystack_runtime.contract import EvidenceReport, Operation
 
 __all__ = ["Move", "Outcome", "Situation"]

@@ -29,11 +29,15 @@ READY_SECONDS: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class EmbedderOptions:
-    """How the local embedder behaves: milliseconds a request and an item take, and requests served at once."""
+    """How the local embedder behaves: milliseconds a request and an item take, and requests served at once.
+
+    `spread` is the standard deviation of the logarithm of a request's time.
+    """
 
     latency_ms: float = 5.0
     item_ms: float = 0.5
     capacity: int = 64
+    spread: float = 0.0
 
 
 @dataclass
@@ -86,14 +90,16 @@ async def _embedder(
         dimensions=spec.embedder.vector_length,
         latency_ms=options.latency_ms,
         item_latency_ms=options.item_ms,
+        latency_spread=options.spread,
         capacity=options.capacity,
     )
     await _start(engines, Daemon("embedder", argv, folder.logs / "embedder.log"), partial(_answers, f"{url}/healthz"))
     engines.urls["embedder"] = url
     engines.variables["MEMORYSTACK_EMBEDDER_URL"] = f"{url}/v1"
+    differing = f", spread {options.spread:g}" if options.spread else ""
     say(
         f"embedder  {spec.embedder.url or 'managed'} -> hashed vectors at {url}/v1 "
-        f"({options.latency_ms:g} ms + {options.item_ms:g} ms an item, {options.capacity} at once)"
+        f"({options.latency_ms:g} ms + {options.item_ms:g} ms an item{differing}, {options.capacity} at once)"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.decision import Child, Event
 from memorystack_operator.core.observe import Observations
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 from memorystack_runtime.contract import FlagLease
 
 __all__ = ["Cluster", "Conflict"]

@@ -18,7 +18,7 @@ from memorystack_operator.core.guards.idle import (
     ready_to_begin,
 )
 from memorystack_operator.core.situation import Move, Outcome, Situation
-from memorystack_operator.core.state import Settling
+from memorystack_operator.core.status import Settling
 
 VALUE = '{"concurrency":4}'
 

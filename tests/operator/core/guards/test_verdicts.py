@@ -113,6 +113,9 @@ def test_the_spec_may_require_a_flag_to_be_better(require: str, better: bool):
 
 # -- what follows from a verdict ---------------------------------------------------
 
+TWOFOLD = "; noise counts twofold until there are ten half minutes of history"
+"""Of a world that is as young as these."""
+
 
 def followed(result: Result, reason: Reason, situation: Situation | None = None, **fields: object) -> Outcome:
     verdict = Verdict(result, reason, "as counted", "store", **fields)
@@ -130,7 +133,8 @@ def followed(result: Result, reason: Reason, situation: Situation | None = None,
     ],
 )
 def test_each_verdict_has_its_move(result: Result, reason: Reason, move: Move, told: str):
-    assert followed(result, reason) == Outcome(move, told, "as counted", "store")
+    remark = TWOFOLD if reason is Reason.TIMED_OUT else ""
+    assert followed(result, reason) == Outcome(move, told, f"as counted{remark}", "store")
 
 
 def test_a_step_that_passed_is_followed_by_the_next_and_the_last_by_the_promotion():
@@ -156,7 +160,7 @@ def test_at_a_pause_a_person_is_waited_for_but_a_bad_canary_leaves():
 def test_where_evidence_is_lacking_it_is_told_that_pairs_would_help(result: Result, reason: Reason):
     slow = bursting(moment_of(judged_by(promotion="Plain")))
     remedy = f"; analysis.promotion: Paired would decide sooner under bursts, and {ASSUMED}"
-    assert followed(result, reason, slow).message == f"as counted{remedy}"
+    assert followed(result, reason, slow).message == f"as counted{TWOFOLD}{remedy}"
     assert followed(Result.CONTINUE, Reason.TOO_FEW_REQUESTS, slow).message == "as counted"
 
 

@@ -26,7 +26,7 @@ from memorystack_operator.local.up import up as run_up
 
 __all__ = ["Stage", "play", "read_file"]
 
-LOAD_SECONDS: Final = 1200
+LOAD_SECONDS: Final = 3600
 DEMO_KEY: Final = "memorystack-demo-key"
 """Public, and only its hash is in the examples."""
 

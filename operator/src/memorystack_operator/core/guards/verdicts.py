@@ -8,6 +8,7 @@ from datetime import timedelta
 from memorystack_operator.core.accounting import readable
 from memorystack_operator.core.evidence import P0, Evidence, Finding
 from memorystack_operator.core.limits import budget_text, limits_of
+from memorystack_operator.core.lookback import doubled
 from memorystack_operator.core.qualifying import ASSUMPTION, PLAIN_SECONDS, in_pairs, note, plain_alone, undecided
 from memorystack_operator.core.situation import Move, Outcome, Situation
 from memorystack_operator.core.state import RECOVERY, RolloutState, RolloutStatus
@@ -69,14 +70,15 @@ def carried_out(situation: Situation, verdict: Verdict) -> Outcome:
     if move is Move.HOLD and situation.planned.pause:
         return Outcome(Move.HOLD, "WaitingForPerson", "pause step: memorystack resume goes on, promote goes to the end")
     waits = verdict.reason in (Reason.GATHERING_EVIDENCE, Reason.TIMED_OUT)
-    return Outcome(move, reason, verdict.message + (note(situation) if waits else ""), verdict.operation)
+    remarks = doubled(situation.rollout) + note(situation) if waits else ""
+    return Outcome(move, reason, verdict.message + remarks, verdict.operation)
 
 
 def case_of(situation: Situation) -> Case:
     """What the table looks at now. At a pause step nothing is promoted and no time runs out, but a bad canary goes."""
     rollout, spec = situation.rollout, situation.spec
     alpha, beta = limits_of(spec)
-    priors = rollout.calibration.operations if rollout.calibration else {}
+    priors = rollout.priors
     operations = []
     for budget in spec.rollout.budgets:
         name = budget.operation

@@ -22,7 +22,7 @@ from memorystack_operator.core.render.pod_monitor import pod_monitor
 from memorystack_operator.core.render.service import service
 from memorystack_operator.core.render.service_account import service_account
 from memorystack_operator.core.render.surge import surge_deployment
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 
 __all__ = ["CHILDREN", "Builder", "render", "second_deployment", "template_revision"]
 

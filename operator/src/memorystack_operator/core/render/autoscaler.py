@@ -5,7 +5,7 @@ from __future__ import annotations
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.decision import Child
 from memorystack_operator.core.render.names import metadata
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 
 __all__ = ["autoscaler"]
 

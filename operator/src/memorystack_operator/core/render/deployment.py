@@ -12,7 +12,7 @@ from memorystack_operator.core.render.container import container
 from memorystack_operator.core.render.names import Which, labels, metadata, pod_selector, second_name
 from memorystack_operator.core.render.placement import placement, pod_security
 from memorystack_operator.core.render.volumes import volumes
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 
 __all__ = ["deployment", "second_deployment", "template_revision"]
 

@@ -9,7 +9,7 @@ from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.decision import Child
 from memorystack_operator.core.render.container import UNPRIVILEGED
 from memorystack_operator.core.render.parts import PORTS, part_deployment, part_pod, part_service
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 
 __all__ = ["embedder_service", "managed_embedder"]
 

@@ -10,7 +10,7 @@ from memorystack_operator.core.decision import Child
 from memorystack_operator.core.render.container import UNPRIVILEGED
 from memorystack_operator.core.render.names import metadata, part_name, part_selector
 from memorystack_operator.core.render.parts import PORTS, part_pod, part_service
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 
 __all__ = ["managed_qdrant", "qdrant_service"]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from memorystack_operator.api.spec import MemoryStack
 from memorystack_operator.core.decision import Child
 from memorystack_operator.core.render.names import Part, metadata, stack_selector
-from memorystack_operator.core.state import Status
+from memorystack_operator.core.status import Status
 
 __all__ = ["parts_policy", "runtime_policy"]
 

@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dimensions", type=int, default=384, help="length of the vectors")
     parser.add_argument("--latency-ms", type=float, default=60.0, help="time that a request takes")
     parser.add_argument("--item-latency-ms", type=float, default=2.0, help="further time for each text")
+    parser.add_argument("--latency-spread", type=float, default=0.0, help="standard deviation of the logarithm of both")
     parser.add_argument("--capacity", type=int, default=64, help="requests served at the same time")
     parser.add_argument("--max-batch", type=int, default=32, help="texts per request; more are refused with 413")
     options = parser.parse_args(argv)
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
         settings = Settings(
             latency_ms=options.latency_ms,
             item_latency_ms=options.item_latency_ms,
+            latency_spread=options.latency_spread,
             capacity=options.capacity,
             max_batch=options.max_batch,
         )

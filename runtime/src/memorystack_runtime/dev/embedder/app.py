@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from random import Random
 
 import orjson
 from pydantic import ValidationError
@@ -37,6 +38,7 @@ class Embedder:
         self.line = Line(settings.capacity)
         self.faults = Faults(settings.failure)
         self.changed = asyncio.Event()
+        self.chance = Random()  # noqa: S311 -- latencies are no secret
         self.requests = 0
         self.served = 0
         self.items = 0
@@ -69,7 +71,7 @@ class Embedder:
         count = len(asked.texts)
         self.served += 1
         turn = {"x-request-id": str(self.served)}
-        until = loop.time() + (self.settings.latency_ms + self.settings.item_latency_ms * count) / 1000
+        until = loop.time() + self.settings.seconds(count, self.chance.gauss())
         vectors = [embed(text, asked.dimensions + longer) for text in asked.texts]
         answer = _answer(asked, vectors, turn)
         self.items += count

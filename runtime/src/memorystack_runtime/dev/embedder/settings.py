@@ -5,6 +5,7 @@ Knows: the names, units and bounds of the settings. Must not know: how they take
 
 from __future__ import annotations
 
+from math import exp
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,11 +42,18 @@ class Settings(BaseModel):
     """Time that each request takes while it is served; waiting in the queue comes on top."""
     item_latency_ms: Annotated[float, Field(ge=0, le=60_000)] = 2.0
     """Further time for each text of the request."""
+    latency_spread: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """How much both differ from one request to the next: standard deviation of their logarithm. 0: not at all,
+    which no service in a network is for long."""
     capacity: Annotated[int, Field(ge=1, le=100_000)] = 64
     """Requests served at the same time; the others wait in the order of their arrival."""
     max_batch: Annotated[int, Field(ge=1, le=2048)] = 32
     """Texts per request; more are refused with 413, as TEI does."""
     failure: Failure | None = None
+
+    def seconds(self, texts: int, draw: float) -> float:
+        """What a request of so many texts takes; `draw` is from the standard normal distribution, 0 its median."""
+        return (self.latency_ms + self.item_latency_ms * texts) * exp(self.latency_spread * draw) / 1000
 
     def changed_by(self, body: bytes) -> Settings:
         """These settings with the JSON object's fields put in; pydantic's ValidationError names a wrong field."""
