@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from support.cluster import ControlPlane
-from support.operating import Operator, Stack, grant, serve_the_kind
+from support.operating import Operator, grant, serve_the_kind
+from support.stacks import Stack
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from support.operating import EVEN, Stack
+from support.stacks import EVEN, Stack
 from support.stub.shared import SharedDependency
 from support.traffic import Traffic
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 from support.cluster import ControlPlane
-from support.operating import EVEN, Operator, Stack, grant
+from support.operating import Operator, grant
+from support.stacks import EVEN, Stack
 
 
 @pytest.fixture

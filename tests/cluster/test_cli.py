@@ -19,8 +19,9 @@ import pytest
 import yaml
 from support.cluster import ControlPlane
 from support.cluster.programs import program
-from support.operating import BAD, EVEN, GOOD, Operator, Stack, grant, serve_the_kind
+from support.operating import Operator, grant, serve_the_kind
 from support.person import Person
+from support.stacks import BAD, EVEN, GOOD, Stack
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ import httpx
 import pytest
 from support.cluster import ControlPlane
 from support.fault_proxy import Fault, FaultProxy
-from support.operating import BAD, GOOD, Operator, Stack, grant
+from support.operating import Operator, grant
+from support.stacks import BAD, GOOD, Stack
 
 pytestmark = pytest.mark.long
 

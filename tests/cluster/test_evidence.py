@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.operating import BAD, EVEN, GOOD, RULES_OF_STUBS, Stack
+from support.stacks import BAD, EVEN, GOOD, RULES_OF_STUBS, Stack
 
 LONG = {"steps": [{"weight": 34, "minDuration": "10m"}]}
 
@@ -93,7 +93,7 @@ def test_a_canary_when_nobody_sends_traffic_then_waits_with_a_remedy_and_is_neit
     stack.wait_for("Waiting")
     stack.wait(lambda: "has served no request yet: send traffic" in stack.status["message"], "nothing is said")
     assert "promote by hand" in stack.status["message"]
-    stack.kubectl("wait", "--for=condition=Ready", "--timeout=1s", f"mstack/{stack.name}")
+    stack.assert_ready()
     assert stack.condition("Ready")["reason"] == "WaitingNoTraffic"
     assert not stack.condition("Reconciling"), "GitOps tools would wait for it, and time out"
     assert not stack.status.get("history")

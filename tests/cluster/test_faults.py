@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from support.cluster import ControlPlane
 from support.fault_proxy import Fault, FaultProxy
-from support.operating import BAD, EVEN, GOOD, Operator, Stack, grant, notes
+from support.operating import Operator, grant
+from support.stacks import BAD, EVEN, GOOD, Stack, notes
 
 SWIFT = ("--lease-seconds", "6", "--renew-seconds", "4", "--retry-seconds", "0.5", "--relist-seconds", "3")
 WHOLE = ["RolloutStarted", "StageStarted", "StagePromoted", "RolloutCompleted"]

@@ -1,4 +1,4 @@
-"""A GitOps tool that applies the same file every second, through a promotion and a rollback. Git owns the spec."""
+"""A GitOps tool that applies the file every second, through a promotion and a rollback: people commit, the tool alone applies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 import yaml
 from support.kstatus import kstatus
-from support.operating import BAD, GOOD, Stack
+from support.stacks import BAD, GOOD, Stack
 
 ARGO = ("--server-side", "--field-manager=argocd-controller")
 
@@ -60,11 +60,11 @@ def test_a_tool_when_it_applies_the_file_each_second_then_nothing_is_reverted_or
     stack.apply(*flags)
     stack.wait_idle()
     with stack.traffic(), GitOps(stack, flags) as tool:
-        stack.apply(*flags, features=GOOD)
+        stack.manifest(features=GOOD)  # a commit; applied from here as well, an older file might come last
         stack.wait_ended(1)
         stack.wait_idle()
         assert kstatus(stack.get()) == "Current"
-        stack.apply(*flags, features={**GOOD, **BAD})
+        stack.manifest(features={**GOOD, **BAD})
         stack.wait_ended(2)
         stack.wait_for("Rejected")
         time.sleep(2)

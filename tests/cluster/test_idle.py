@@ -10,7 +10,8 @@ from datetime import datetime
 import httpx
 import pytest
 from support.cluster import ControlPlane
-from support.operating import Operator, Stack, grant
+from support.operating import Operator, grant
+from support.stacks import Stack
 
 STACKS = 50
 QUIET_SECONDS = 15.0

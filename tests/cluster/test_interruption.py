@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from support.cluster import ControlPlane
-from support.operating import Operator, Stack, grant
+from support.operating import Operator, grant
+from support.stacks import Stack
 
 SWIFT = ("--lease-seconds", "3", "--renew-seconds", "2", "--retry-seconds", "0.3")
 

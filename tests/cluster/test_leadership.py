@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from support.cluster import ControlPlane
-from support.operating import BAD, Operator, Stack, grant, notes
+from support.operating import Operator, grant
+from support.stacks import BAD, Stack, notes
 
 SWIFT = ("--lease-seconds", "3", "--renew-seconds", "2", "--retry-seconds", "0.3")
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 from support.cluster import ControlPlane
-from support.operating import Operator, Stack, grant, serve_the_kind
+from support.operating import Operator, grant, serve_the_kind
+from support.stacks import Stack
 
 SWIFT = ("--lease-seconds", "6", "--renew-seconds", "4", "--retry-seconds", "0.5")
 LEASE_SECONDS = 30

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from support.kstatus import kstatus
-from support.operating import Stack
 from support.person import Person
+from support.stacks import Stack
 
 EVEN = {"cache": {"maxSize": 200}}
 """A flag that changes nothing of a stub's latency."""
@@ -80,13 +80,12 @@ def test_half_a_pause_an_abort_a_retry_and_the_end_then_tell_their_story_and_lea
     begin(four, HALF)
     four.wait_for("Paused")
     assert len(four.leased()) == 2
-    ready = ("wait", "--for=condition=Ready", "--timeout=1s", f"mstack/{four.name}")
-    four.kubectl(*ready)
+    four.assert_ready()
     phases.read()
     assert four.condition("Ready")["reason"] == "WaitingForPerson"
     assert asked(person, four, "abort")["reason"] == "Aborted"
     four.wait_for("Rejected")
-    four.kubectl(*ready)
+    four.assert_ready()
     phases.read()
     assert (four.leased(), four.status["stable"]) == ([], stable)
     assert asked(person, four, "retry")["reason"] == "Retried"
@@ -96,7 +95,7 @@ def test_half_a_pause_an_abort_a_retry_and_the_end_then_tell_their_story_and_lea
     assert asked(person, four, "resume")["reason"] == "Resumed"
     four.wait_ended(2)
     four.wait_idle()
-    four.kubectl(*ready)
+    four.assert_ready()
     assert [(r["stage"], r["outcome"]) for r in four.status["history"]] == [("cache", "Aborted"), ("cache", "Promoted")]
     four.wait(lambda: four.events()[-1:] == ["RolloutCompleted"], "the end is not told")
     # The same words of another moment are a count in the first event.

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import pytest
 from support.cluster import ControlPlane
-from support.operating import EVEN, Operator, Stack, chart_of, grant, serve_the_kind
+from support.operating import Operator, chart_of, grant, serve_the_kind
+from support.stacks import EVEN, Stack
 
 Right = tuple[str, str, str]
 """API group, resource with its subresource, verb."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from support.operating import BAD, GOOD, Stack, notes
+from support.stacks import BAD, GOOD, Stack, notes
 from support.traffic import Traffic
 
 
@@ -13,7 +13,7 @@ def test_a_new_stack_when_applied_then_serves_all_flags_of_its_spec_without_any_
     """R1."""
     stack.apply(features=BAD)
     stack.wait(lambda: stack.condition("Ready").get("status") == "True", "it does not become ready", 60)
-    stack.kubectl("wait", "--for=condition=Ready", "--timeout=1s", f"mstack/{stack.name}")
+    stack.assert_ready()
     stack.wait_idle()
     status = stack.status
     assert status["stable"]["features"]["httpPool"]["enabled"] is True

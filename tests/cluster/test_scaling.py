@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.operating import Stack
+from support.stacks import Stack
 
 EVEN = {"cache": {"maxSize": 200}}
 """A flag that changes nothing of a stub's latency."""

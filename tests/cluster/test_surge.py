@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from support.cluster import ControlPlane
-from support.operating import BAD, GOOD, Operator, Stack, grant
+from support.operating import Operator, grant
+from support.stacks import BAD, GOOD, Stack
 
 QUICK = ("--surge-seconds", "1", "--surge-timeout-seconds", "8")
 LONG = [{"weight": 10, "minDuration": "10m"}]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from support.operating import Stack
+from support.stacks import Stack
 
 KINDS: Final = "serviceaccounts,configmaps,services,deployments,statefulsets,poddisruptionbudgets,horizontalpodautoscalers,networkpolicies"
 SPECS: Final[Mapping[str, Mapping[str, Any]]] = {

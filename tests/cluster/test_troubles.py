@@ -14,7 +14,8 @@ import pytest
 import yaml
 from support.cluster import ControlPlane
 from support.kstatus import kstatus
-from support.operating import Operator, Stack, grant
+from support.operating import Operator, grant
+from support.stacks import Stack
 from support.up import free_port
 
 from memorystack_runtime.dev import start
@@ -114,7 +115,7 @@ def test_a_stack_when_it_cannot_work_then_a_condition_names_what_is_wrong_and_it
     assert not stack.condition("Reconciling")
     trouble.mend(stack)
     stack.wait(lambda: stack.condition("Ready").get("status") == "True", "it does not become ready", 90)
-    stack.kubectl("wait", "--for=condition=Ready", "--timeout=1s", f"mstack/{stack.name}")
+    stack.assert_ready()
     stack.wait_idle()
     stack.wait(lambda: kstatus(stack.get()) == "Current", "it is still called stalled")
     assert not stack.condition("Stalled")

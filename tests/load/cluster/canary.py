@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from load.cluster.ground import Home
 from load.cluster.observer import Observer
-from support.operating import BAD, Stack
+from support.stacks import BAD, Stack
 from support.stub import Rule
 from support.traffic import Answer
 

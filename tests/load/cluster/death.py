@@ -16,7 +16,7 @@ from load.cluster.canary import BUDGET_MS, SICK, revision_of
 from load.cluster.experiment import Experiment
 from load.cluster.figures import Run, about, median, sound, values
 from load.cluster.ground import Answered, Ground, rollout_of, stub_env
-from support.operating import BAD
+from support.stacks import BAD
 from support.traffic import Answer
 
 __all__ = ["DEATH"]

@@ -19,7 +19,8 @@ from typing import Any, Final, Protocol
 
 import httpx
 from support.cluster import ClusterFolder, ControlPlane, down, hold
-from support.operating import Operator, Stack, grant, serve_the_kind
+from support.operating import Operator, grant, serve_the_kind
+from support.stacks import Stack
 from support.traffic import Answer, Traffic
 
 __all__ = [

@@ -17,7 +17,7 @@ from load.cluster.canary import SICK_MS
 from load.cluster.experiment import Experiment
 from load.cluster.figures import Run, about, sound, values
 from load.cluster.ground import Home, rollout_of, stub_env
-from support.operating import Stack
+from support.stacks import Stack
 
 __all__ = ["BURSTS", "SLOW_PODS"]
 

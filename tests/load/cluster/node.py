@@ -24,7 +24,7 @@ from support.cluster.programs import program
 from support.node.components import ctr
 from support.node.images import STUB, archive_of
 from support.node.sandbox import ADDRESS, POD_NETWORK, entered, entered_network, first_process
-from support.operating import Stack
+from support.stacks import Stack
 
 __all__ = ["NodeGround"]
 

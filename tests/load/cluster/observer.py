@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import httpx
 from support.cluster import ControlPlane
-from support.operating import Stack
+from support.stacks import Stack
 
 __all__ = ["Observer"]
 

@@ -21,7 +21,8 @@ from load.cluster import herd
 from load.cluster.experiment import Experiment
 from load.cluster.figures import Run, values
 from load.cluster.ground import Ground, Served
-from support.operating import Operator, Stack
+from support.operating import Operator
+from support.stacks import Stack
 
 __all__ = ["REST", "quantile"]
 
