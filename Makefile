@@ -49,7 +49,7 @@ demo-interference: $(READY) ## See a sick environment told from a flag that make
 test: $(READY) ## Run all tests with branch coverage, but the few that take minutes each
 	@rm -f .coverage .coverage.*
 	@$(ON_CLUSTER) build >/dev/null
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile --cov --cov-report= $(ARGS)
 	$(BIN)/python -m coverage report
 
 test-long: $(READY) ## Run the tests that take minutes each: the switchback, and an operator killed after each of its writes

@@ -46,12 +46,20 @@ def canary(served: ControlPlane, api: httpx.Client, namespace: str, first: Opera
 def written(plane: ControlPlane, namespace: str, account: str, since: float) -> list[str]:
     """What that account wrote into the namespace since then, but its Leases."""
     return [
-        f"{line['verb']} {line['requestURI']}"
-        for line in plane.audited(f"system:serviceaccount:{namespace}:{account}")
-        if line["verb"] in {"create", "update", "patch", "delete"}
-        and line["objectRef"]["resource"] != "leases"
-        and _seconds(line["requestReceivedTimestamp"]) > since
+        f"{verb} {uri}" for at, verb, uri in _writes(plane, namespace, account) if at > since and "/leases" not in uri
     ]
+
+
+def given_back(plane: ControlPlane, namespace: str, account: str) -> float:
+    """When that account, which has ended, last wrote the Lease."""
+    return max(at for at, _, uri in _writes(plane, namespace, account) if "/leases" in uri)
+
+
+def _writes(plane: ControlPlane, namespace: str, account: str) -> Iterator[tuple[float, str, str]]:
+    """(seconds, verb, URI)."""
+    for line in plane.audited(f"system:serviceaccount:{namespace}:{account}"):
+        if line["verb"] in {"create", "update", "patch", "delete"}:
+            yield _seconds(line["requestReceivedTimestamp"]), line["verb"], line["requestURI"]
 
 
 def _seconds(stamp: str) -> float:
@@ -79,7 +87,8 @@ def test_a_second_operator_when_the_first_leads_then_is_ready_and_writes_nothing
     canary.wait(lambda: epoch_of(canary) == epoch + 1, "the lease of the flags is not renewed by the second")
     after = canary.status["rollout"]
     assert (after["id"], after["step"], after["flippedAt"]) == (before["id"], before["step"], before["flippedAt"])
-    assert not written(served, namespace, "first", time.time() - 1)
+    assert written(served, namespace, "first", 0)
+    assert not written(served, namespace, "first", given_back(served, namespace, "first")), "the second leads already"
     assert canary.events() == ["RolloutStarted", "StageStarted"]
 
 

@@ -20,8 +20,7 @@ from memorystack_runtime.errors import Unavailable
 from memorystack_runtime.pool import Channel
 
 OFF = HttpPool()
-SLOW = 0.3
-"""Seconds: long enough that a busy machine, too, has all calls under way at once."""
+HELD_SECONDS = 0.3
 
 
 def pooled(connections: int = 2, keep_alive_ms: int = 60_000) -> HttpPool:
@@ -30,10 +29,11 @@ def pooled(connections: int = 2, keep_alive_ms: int = 60_000) -> HttpPool:
 
 @dataclass
 class Peer:
-    """What came in. `delay` holds each answer back."""
+    """What came in. `delay` is how many seconds an answer takes; while it is not `free`, there is none."""
 
     url: str = ""
     delay: float = 0.0
+    free: asyncio.Event = field(default_factory=asyncio.Event)
     seen: list[web.Request] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     connections: list[tuple[str, int]] = field(default_factory=list)
@@ -49,14 +49,20 @@ class Peer:
         try:
             self.bodies.append(await request.read())
             await asyncio.sleep(self.delay)
+            await self.free.wait()
         finally:
             self.active -= 1
         return web.Response(status=int(request.query.get("status", 200)), text="heard", headers={"set-cookie": "a=b"})
+
+    async def until_active(self, calls: int) -> None:
+        """So many calls are under way at once."""
+        await until(lambda: self.active == calls, 30)
 
 
 @pytest.fixture
 async def peer() -> AsyncIterator[Peer]:
     made = Peer()
+    made.free.set()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", made.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -100,23 +106,27 @@ async def test_a_call_arrives_as_it_was_made(peer: Peer, flags: HttpPool):
 
 
 async def test_with_the_pool_calls_wait_for_its_connections_and_the_waits_are_counted(peer: Peer):
-    peer.delay = SLOW
+    peer.free.clear()
     async with open_channel(peer.url, pooled(2)) as channel:
-        await asyncio.gather(*(channel.call("GET", "/") for _ in range(5)))
+        calls = asyncio.gather(*(channel.call("GET", "/") for _ in range(5)))
+        await peer.until_active(2)
+        await asyncio.sleep(HELD_SECONDS)
+        peer.free.set()
+        await calls
         assert peer.most == 2
         assert len(set(peer.connections)) == 2
         assert channel.waits.count == 3
-        # Two wait for one answer, the last one for two; on a busy machine longer.
-        assert channel.waits.seconds >= 3.5 * SLOW
+        assert channel.waits.seconds >= 3 * HELD_SECONDS
 
 
 async def test_without_the_pool_nobody_waits_and_each_call_has_its_own_connection(peer: Peer):
-    peer.delay = 4.0  # so that a busy machine, too, has all of them under way at once
+    peer.free.clear()
     async with open_channel(peer.url, OFF) as channel:
-        await asyncio.gather(*(channel.call("GET", "/") for _ in range(110)))
-        assert peer.most == 110
+        calls = asyncio.gather(*(channel.call("GET", "/") for _ in range(110)))
+        await peer.until_active(110)
+        peer.free.set()
+        await calls
         assert channel.waits.count == 0
-        peer.delay = 0
         for _ in range(3):
             await channel.call("GET", "/")
     assert len(set(peer.connections)) == 113
@@ -134,14 +144,18 @@ async def test_a_connection_is_kept_as_long_as_the_flag_says(peer: Peer):
 
 
 async def test_a_switch_lets_calls_under_way_end_and_closes_their_connections(peer: Peer):
-    peer.delay = SLOW
+    peer.free.clear()
     async with open_channel(peer.url, pooled()) as channel:
         under_way = asyncio.create_task(channel.call("GET", "/old"))
-        await until(lambda: peer.active)
+        await peer.until_active(1)
         old = channel._current
         channel.switch(pooled(3))
         assert channel._current is not old
-        assert (await channel.call("GET", "/new")).status_code == 200
+        new = asyncio.create_task(channel.call("GET", "/new"))
+        await peer.until_active(2)
+        assert not old.client.is_closed
+        peer.free.set()
+        assert (await new).status_code == 200
         assert (await under_way).status_code == 200
         await until(lambda: old.client.is_closed and not channel._retiring)
         assert not channel._current.client.is_closed
@@ -166,18 +180,21 @@ async def test_switched_flags_are_those_of_the_next_switch(peer: Peer):
 
 
 async def test_closing_waits_for_what_is_under_way(peer: Peer):
-    peer.delay = SLOW
+    peer.free.clear()
     channel = Channel("peer", peer.url, pooled())
-    both = []
-    for flags in (OFF, pooled(3)):
-        both.append(asyncio.create_task(channel.call("GET", "/")))
-        await until(lambda: peer.active == len(both))
-        channel.switch(flags)
-    both.append(asyncio.create_task(channel.call("GET", "/")))
-    await until(lambda: peer.active == 3)
-    clients = [channel._current.client]
-    await channel.close()
-    assert [(await one).status_code for one in both] == [200] * 3
+    calls, clients = [], []
+    for flags in (OFF, pooled(3), None):
+        calls.append(asyncio.create_task(channel.call("GET", "/")))
+        await peer.until_active(len(calls))
+        clients.append(channel._current.client)
+        if flags:
+            channel.switch(flags)
+    closing = asyncio.create_task(channel.close())
+    await asyncio.sleep(0.1)
+    assert not any(client.is_closed for client in clients)
+    peer.free.set()
+    await closing
+    assert [(await one).status_code for one in calls] == [200] * 3
     assert all(client.is_closed for client in clients)
     assert not channel._retiring
 
