@@ -172,7 +172,7 @@ def test_nothing_read_is_no_evidence():
     assert log_mean_exp([0.0, 0.0]) == 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(reads, max_size=15), st.integers(0, 15))
 def test_a_restart_between_any_two_reads_gives_the_same_findings(sequence: list[Read], at: int):
     """R15"""
@@ -189,7 +189,7 @@ def test_a_restart_between_any_two_reads_gives_the_same_findings(sequence: list[
     assert one.enough == other.enough
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(reads, min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_the_order_of_reads_does_not_matter_to_promotion(sequence: list[Read], chance: random.Random):
     shuffled = list(sequence)

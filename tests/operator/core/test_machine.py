@@ -434,7 +434,6 @@ TestRollouts = Rollouts.TestCase
 TestRollouts.settings = settings(
     max_examples=int(os.environ.get("MACHINE_EXAMPLES", "12")),
     stateful_step_count=12,
-    deadline=None,
     derandomize="MACHINE_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )

@@ -6,7 +6,7 @@ from base64 import b64encode
 from zlib import compress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from support.world import FLAG, rollout, settled_world
@@ -27,7 +27,6 @@ BASELINES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(BASELINES, max_size=6))
 def test_what_was_packed_comes_back_as_it_was(baselines: list[Baseline]):
     assert unpacked(packed(baselines)) == tuple(baselines)

@@ -98,7 +98,7 @@ async def test_a_watch_that_tells_within_its_time_has_missed_nothing():
     world = World()
     await world.relist.once(0)
     world.api.pages["/api/v1/pods"] = [[body("new", 51)]]
-    listing = asyncio.create_task(world.relist.once(0.05))
+    listing = asyncio.create_task(world.relist.once(0.5))
     await asyncio.sleep(0.01)
     world.store.put(record_of(PODS, body("new", 51)))
     await listing
