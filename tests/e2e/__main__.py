@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
@@ -116,17 +117,17 @@ def main(report: Path, kubeconfig: Path | None, folder: Path, cluster: str, stor
         print(f"[{time.monotonic() - began:5.0f} s] {text}", flush=True)
 
     try:
-        with _cluster(cluster, kubeconfig, folder) as access:
-            tell(story, access, report, say)
+        with _cluster(cluster, kubeconfig, folder) as access, TemporaryDirectory(prefix="memorystack-e2e-") as home:
+            tell(story, Terminal(access, Path(home), say, HELM[story]), report)
     except ClusterError as error:
         print(f"e2e: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(_verdict(report, story))
 
 
-def tell(story: str, kubeconfig: Path, path: Path, say: Callable[[str], None]) -> None:
+def tell(story: str, terminal: Terminal, path: Path) -> None:
     """Step after step, until one is not as expected. The report is written in any case."""
-    terminal, machine = Terminal(kubeconfig, say, HELM[story]), Machine()
+    machine, say = Machine(), terminal.say
     scene = Scene(terminal, Stack(terminal))
     version, helm = terminal.raw("/version")["gitVersion"], module_of(HELM[story]).version
     report = Report(story, tuple(map(_name, STORIES[story])), version, helm, commands=terminal.commands)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -57,7 +55,7 @@ def apply_stack(scene: Scene) -> dict[str, Any]:
     scene.terminal.type(f"kubectl create namespace {NAMESPACE}")
     scene.terminal.ask(f"kubectl label namespace {NAMESPACE} pod-security.kubernetes.io/enforce=restricted")
     command = f"kubectl apply -n {NAMESPACE} -f {STACK}"
-    scene.terminal.type(command, command.replace(STACK, str(_with_our_engines())))
+    scene.terminal.type(command, f"{command.replace(STACK, '-')} <<'END'\n{_with_our_engines()}END")
     scene.terminal.type(f"kubectl wait -n {NAMESPACE} memorystack/{NAME} --for=condition=Ready --timeout=3m")
     scene.terminal.wait(scene.stack.idle, "the stack does not become idle", 60)
     scene.pods = scene.stack.pods()
@@ -151,14 +149,12 @@ def uninstall(scene: Scene) -> dict[str, Any]:
     return {"volumesLeft": len(claims)}
 
 
-def _with_our_engines() -> Path:
-    """The example's file with images that this cluster has."""
+def _with_our_engines() -> str:
+    """The example's file, with images that this cluster has."""
     stack = yaml.safe_load((REPOSITORY / STACK).read_text())
     stack["spec"]["qdrant"]["managed"]["image"] = ENGINES
     stack["spec"]["redis"]["managed"]["image"] = ENGINES
-    path = Path(tempfile.mkdtemp(prefix="memorystack-e2e-")) / "stack.yaml"
-    path.write_text(yaml.safe_dump(stack))
-    return path
+    return yaml.safe_dump(stack)
 
 
 def _answers(scene: Scene) -> int:

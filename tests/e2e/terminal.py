@@ -36,8 +36,8 @@ class Command:
 class Terminal:
     """At the repository's root."""
 
-    def __init__(self, kubeconfig: Path, say: Callable[[str], None], helm: str = "helm") -> None:
-        """`helm` is the program that is run where a command says helm: `helm` or `helm4`."""
+    def __init__(self, kubeconfig: Path, home: Path, say: Callable[[str], None], helm: str = "helm") -> None:
+        """`helm` is the program that is run where a command says helm: `helm` or `helm4`; `home` takes what it and kubectl remember."""
         self.say = say
         self.commands: list[Command] = []
         """In order."""
@@ -45,7 +45,7 @@ class Terminal:
         path = ":".join([str(found["kubectl"].parent), os.environ.get("PATH", "")])
         # A function that bash takes from its environment: the program need not be called helm.
         named = {"BASH_FUNC_helm%%": f'() {{ {found[helm]} "$@"; }}'}
-        self._env = {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig), **named}
+        self._env = {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig), "HOME": str(home), **named}
 
     def type(self, command: str, instead: str = "") -> str:
         """Shows and runs it; `instead` is run in its place, where a test needs another file or image. Raises StepFailed."""

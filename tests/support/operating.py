@@ -45,8 +45,10 @@ class Operator:
         argv = [sys.executable, "-c", "from memorystack_operator.cli.run import main; main()", "run"]
         argv += ["--kubeconfig", str(self.kubeconfig), "--health-host", "127.0.0.1", "--health-port", str(self.port)]
         argv += ["--lease-namespace", self.namespace, *self._options]
+        # The Kubernetes client writes the authority's certificate there, and one that is killed leaves it.
+        env = {**os.environ, "TMPDIR": str(self.log.parent)}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=dict(os.environ))
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=env)
         return self
 
     def wait_ready(self) -> Self:

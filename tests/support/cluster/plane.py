@@ -74,7 +74,8 @@ class ControlPlane:
             text=True,
             timeout=120,
             check=False,
-            env={**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig)},
+            # What kubectl remembers of this cluster goes with it.
+            env={**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig), "HOME": str(self.folder.root)},
         )
         if check and done.returncode:
             raise AssertionError(f"kubectl {' '.join(words)} ended with {done.returncode}: {done.stderr}")

@@ -65,7 +65,7 @@ class Namespaces:
         """containerd with our images, kubelet, kube-proxy and CoreDNS. Raises ClusterError."""
         node, folder, found = self._node, self._folder, programs(PROGRAMS)
         (node / "cni").mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(self._apply, found["kubectl"], [*components.volumes(node), _reader("coredns")])
+        await asyncio.to_thread(self._apply, [*components.volumes(node), _reader("coredns")])
         await start("containerd", self._inside(components.containerd(node)), self._containerd_answers)
         await start("coredns", self.place(components.coredns(found["coredns"], folder, node)))
         await start("kube-proxy", self.place(components.kube_proxy(found["kube-proxy"], folder, node)))
@@ -89,8 +89,7 @@ class Namespaces:
 
     async def _node_is_ready(self) -> bool:
         words = ["wait", "--for=condition=Ready", f"node/{NODE_NAME}", "--timeout=1s"]
-        command = [str(programs(["kubectl"])["kubectl"]), f"--kubeconfig={self._folder.admin}", *words]
-        return await asyncio.to_thread(_works, command)
+        return await asyncio.to_thread(_works, [*self._kubectl(), *words])
 
     def _load(self, name: str, archive: Path) -> None:
         began = time.monotonic()
@@ -100,8 +99,13 @@ class Namespaces:
             raise ClusterError(f"the image {name} cannot be loaded: {done.stderr.strip()}")
         print(f"image {name} is ready after {time.monotonic() - began:.1f} s", flush=True)
 
-    def _apply(self, kubectl: Path, manifests: list[dict[str, Any]]) -> None:
-        command = [str(kubectl), f"--kubeconfig={self._folder.admin}", "apply", "-f", "-"]
+    def _kubectl(self) -> list[str]:
+        """As administrator; what it remembers of this cluster goes with it."""
+        folder, program = self._folder, programs(["kubectl"])["kubectl"]
+        return [str(program), f"--kubeconfig={folder.admin}", f"--cache-dir={folder.root / '.kube' / 'cache'}"]
+
+    def _apply(self, manifests: list[dict[str, Any]]) -> None:
+        command = [*self._kubectl(), "apply", "-f", "-"]
         text = yaml.safe_dump_all(manifests)
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -59,6 +59,11 @@ class SharedDependency:
         finally:
             writer.close()
 
+    @property
+    def backlog_seconds(self) -> float:
+        """Until all that came has been done."""
+        return max(0.0, self._free_at - self._loop.time())
+
     def _seconds(self, units: float) -> float:
         """Until this caller has its answer, or gives up."""
         now = self._loop.time()
