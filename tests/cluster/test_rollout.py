@@ -12,8 +12,7 @@ from support.traffic import Traffic
 def test_a_new_stack_when_applied_then_serves_all_flags_of_its_spec_without_any_analysis(stack: Stack) -> None:
     """R1."""
     stack.apply(features=BAD)
-    stack.wait(lambda: stack.condition("Ready").get("status") == "True", "it does not become ready", 60)
-    stack.assert_ready()
+    stack.wait_ready(60)
     stack.wait_idle()
     status = stack.status
     assert status["stable"]["features"]["httpPool"]["enabled"] is True

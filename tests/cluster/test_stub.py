@@ -142,17 +142,16 @@ def test_a_stub_when_it_starts_then_a_lease_that_lies_there_does_not_count(pod: 
 
 def test_a_stub_when_it_has_a_history_then_the_operator_reads_half_an_hour_and_a_day_of_it(pod: Pod) -> None:
     rule = Rule(p95_ms=150)
-    pod.start(Behaviour(rules=(rule,), history_rate=20))
+    rate = 250  # so that a tenth of the slow answers is five of their deviations: which are drawn depends on the minute
+    pod.start(Behaviour(rules=(rule,), history_rate=rate))
     report = pod.report(history=True)
     assert (len(report.ring), len(report.long_ring)) == (60, 144)
     found = cut([report], Scope("recall", revision_of(STABLE), time.time(), 250)).total()
-    assert found.requests == pytest.approx(20 * 29.5 * 60, rel=0.03)
-    # Poisson: which numbers are drawn depends on the minute, so a tenth of the mean would be missed now and then.
-    slow = found.requests * rule.share_over(250)
-    assert found.bad == pytest.approx(slow, abs=5 * slow**0.5)
+    assert found.requests == pytest.approx(rate * 29.5 * 60, rel=0.03)
+    assert found.bad / found.requests == pytest.approx(rule.share_over(250), rel=0.1)
     day = [s.counters[0].operations["recall"].requests for s in report.long_ring]
     assert day == sorted(day)
-    assert day[-1] - day[0] == pytest.approx(20 * 143 * 600, rel=0.01)
+    assert day[-1] - day[0] == pytest.approx(rate * 143 * 600, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -196,12 +195,12 @@ def test_a_stub_when_it_hangs_then_its_requests_are_counted_as_running_past_the_
 def test_a_shared_dependency_when_flooded_then_each_of_its_callers_waits_and_no_longer_than_it_must(pod: Pod) -> None:
     with SharedDependency(ms_per_unit=10) as dependency:
         pod.start(Behaviour(shared=dependency.address, rules=(Rule(p95_ms=1, sigma=0, units=1),), history_seconds=0))
-        assert min(pod.recall()[1] for _ in range(3)) < 150
+        assert pod.recall()[1] < 200
         asyncio.run(take(dependency.address, 0))
         flood = threading.Thread(target=asyncio.run, args=(take(dependency.address, 40),))
         flood.start()
-        wait(lambda: dependency.backlog_seconds > 0.25, "nobody is in the line")
-        assert 150 < pod.recall()[1] < 1000
+        wait(lambda: dependency.backlog_seconds > 0.3, "nobody is in the line")
+        assert 250 < pod.recall()[1] < 500
         flood.join()
         dependency.ms_per_unit = 1000
         assert pod.recall()[1] >= 1000
@@ -218,7 +217,7 @@ def test_a_shared_dependency_when_the_line_is_long_then_who_comes_leaves_after_h
         return took
 
     with SharedDependency(ms_per_unit=10) as dependency:
-        assert 0.45 < asyncio.run(late()) < 1.4, "its turn would have come after 1.55 s"
+        assert asyncio.run(late()) == pytest.approx(0.5, abs=0.2)
 
 
 def test_a_rule_when_p95_is_the_budget_then_five_percent_are_over_it() -> None:

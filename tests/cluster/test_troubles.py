@@ -114,8 +114,7 @@ def test_a_stack_when_it_cannot_work_then_a_condition_names_what_is_wrong_and_it
     assert stack.condition("Ready")["status"] == "False"
     assert not stack.condition("Reconciling")
     trouble.mend(stack)
-    stack.wait(lambda: stack.condition("Ready").get("status") == "True", "it does not become ready", 90)
-    stack.assert_ready()
+    stack.wait_ready(90)
     stack.wait_idle()
     stack.wait(lambda: kstatus(stack.get()) == "Current", "it is still called stalled")
     assert not stack.condition("Stalled")

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from statistics import median
 
 import orjson
 import pytest
@@ -284,7 +283,7 @@ async def test_a_write_on_one_pod_is_seen_on_another_within_50_ms_and_only_in_it
                 while len(await recalled(second, "owls", "a")) < known:
                     await asyncio.sleep(0.002)
             delays.append(time.monotonic() - began)
-        assert median(delays) < 0.05
+        assert sorted(delays)[-2] < 0.05, "more than one of five was late"
         again = await second.recall(RecallQuery(namespace="b", query="owls"))
         assert again.source == "lru"
         shared_hit = await first.recall(RecallQuery(namespace="b", query="owls"))

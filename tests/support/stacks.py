@@ -157,6 +157,11 @@ class Stack:
         """One of these."""
         self.wait(lambda: self.phase in phases, f"the stack does not become {' or '.join(phases)}", seconds)
 
+    def wait_ready(self, seconds: float) -> None:
+        """By its condition, and then for `kubectl wait` at once."""
+        self.wait(lambda: self.condition("Ready").get("status") == "True", "it does not become ready", seconds)
+        self.assert_ready()
+
     def assert_ready(self) -> None:
         """`kubectl wait` for Ready returns at once."""
         self.kubectl("wait", "--for=condition=Ready", "--timeout=1s", f"mstack/{self.name}")

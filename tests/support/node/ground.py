@@ -17,7 +17,7 @@ from support.cluster.access import NODE_NAME
 from support.cluster.errors import ClusterError
 from support.cluster.folder import ClusterFolder
 from support.cluster.ground import Ready, Start
-from support.cluster.programs import programs
+from support.cluster.programs import program, programs
 from support.node import cgroups, components
 from support.node.images import archives
 from support.node.relay import relay
@@ -101,8 +101,12 @@ class Namespaces:
 
     def _kubectl(self) -> list[str]:
         """As administrator; what it remembers of this cluster goes with it."""
-        folder, program = self._folder, programs(["kubectl"])["kubectl"]
-        return [str(program), f"--kubeconfig={folder.admin}", f"--cache-dir={folder.root / '.kube' / 'cache'}"]
+        folder = self._folder
+        return [
+            str(program("kubectl")),
+            f"--kubeconfig={folder.admin}",
+            f"--cache-dir={folder.root / '.kube' / 'cache'}",
+        ]
 
     def _apply(self, manifests: list[dict[str, Any]]) -> None:
         command = [*self._kubectl(), "apply", "-f", "-"]
